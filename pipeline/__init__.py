@@ -1,0 +1,1 @@
+"""Messages, sessions, nodes, notifications and streams over the wire."""

@@ -1,0 +1,280 @@
+"""The one module that knows zmq: contexts, sockets, polling, link events.
+
+A `Socket` belongs to the thread that uses it.  Nothing here waits except `Poller.poll`: a message that cannot leave
+now is refused with False, so that every queue is one of ours, bounded and counted.  Control and data live in separate
+contexts (separate I/O threads), so a large image never queues before a STOP.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, Self
+
+import zmq
+from zmq.utils.monitor import parse_monitor_message
+
+from .errors import EndpointError, EndpointInUseError, NotLoopbackError, TransportError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Buffer
+
+Frames = list[memoryview]
+LinkEvent = Literal["up", "down", "refused"]
+
+COPY_BELOW: Final = 64 * 1024
+"""Bytes under which copying a frame is cheaper than zmq's zero-copy bookkeeping (its own COPY_THRESHOLD)."""
+MAX_MESSAGE: Final = 256 * 1024 * 1024
+"""Default limit of one incoming frame, bytes; a peer that announces more is disconnected by zmq."""
+WELCOME: Final = b"\x00welcome"
+"""First message of a publisher to a new subscriber: from then on no notice is lost for want of a subscription."""
+
+_LINK_EVENTS: Final[dict[int, LinkEvent]] = {
+    int(zmq.EVENT_HANDSHAKE_SUCCEEDED): "up",
+    int(zmq.EVENT_DISCONNECTED): "down",
+    int(zmq.EVENT_HANDSHAKE_FAILED_AUTH): "refused",
+    int(zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL): "refused",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CurveKeys:
+    """Z85 keys of one end of a CURVE link (40 characters each)."""
+
+    public: bytes
+    secret: bytes
+    server: bytes | None = None
+    """The server's public key; None on the server itself."""
+
+
+class Socket:
+    """A zmq socket that never waits; one thread owns it."""
+
+    def __init__(self, raw: zmq.Socket[bytes], endpoint: str) -> None:
+        self.raw = raw
+        self.endpoint = endpoint
+        self._monitor: zmq.Socket[bytes] | None = None
+
+    def send(self, frames: Sequence[Buffer]) -> bool:
+        """Queue one multipart message; False when the peer's queue is full or the peer is not there.
+
+        Frames of 64 KiB and more are not copied: the caller must not change them until the peer has them.
+
+        Raises:
+            TransportError: a ROUTER has no peer of that identity (only with `mandatory`).
+        """
+        last = len(frames) - 1
+        try:
+            for index, frame in enumerate(frames):
+                flags = zmq.NOBLOCK | (zmq.SNDMORE if index < last else 0)
+                self.raw.send(frame, flags, copy=memoryview(frame).nbytes < COPY_BELOW)
+        except zmq.Again:
+            return False
+        except zmq.ZMQError as error:
+            if error.errno == errno.EHOSTUNREACH:
+                raise TransportError(f"no peer {bytes(frames[0])!r} is connected to {self.endpoint}") from error
+            raise
+        return True
+
+    def receive(self) -> Frames | None:
+        """Return the next message as read-only buffers, or None when there is none now."""
+        try:
+            parts = self.raw.recv_multipart(zmq.NOBLOCK, copy=False)
+        except zmq.Again:
+            return None
+        return [part.buffer for part in parts]
+
+    def subscribe(self, prefix: bytes) -> None:
+        """Receive what begins with `prefix` (SUB sockets)."""
+        self.raw.setsockopt(zmq.SUBSCRIBE, prefix)
+
+    def connect(self, endpoint: str) -> None:
+        """Connect to one more endpoint; zmq reconnects by itself for ever."""
+        self.raw.connect(endpoint)
+
+    def disconnect(self, endpoint: str) -> None:
+        """Undo `connect`; unknown endpoints are ignored."""
+        try:
+            self.raw.disconnect(endpoint)
+        except zmq.ZMQError as error:
+            if error.errno != errno.ENOENT:
+                raise
+
+    def watch_link(self) -> Socket:
+        """Return the monitor socket that tells of the link; register it with the poller, read it by `link_events`."""
+        if self._monitor is None:
+            self._monitor = self.raw.get_monitor_socket(sum(_LINK_EVENTS))
+        return Socket(self._monitor, f"monitor of {self.endpoint}")
+
+    def link_events(self) -> list[LinkEvent]:
+        """Return what happened to the link since the last call, oldest first."""
+        found: list[LinkEvent] = []
+        while self._monitor is not None:
+            try:
+                event = parse_monitor_message(self._monitor.recv_multipart(zmq.NOBLOCK))
+            except zmq.Again:
+                break
+            found.append(_LINK_EVENTS[int(event["event"])])
+        return found
+
+    def close(self, linger_s: float = 0.0) -> None:
+        """Close; messages not yet sent are given `linger_s` to leave."""
+        if self._monitor is not None:
+            self.raw.disable_monitor()
+            self._monitor.close(0)
+            self._monitor = None
+        self.raw.close(int(linger_s * 1000))
+
+    def __repr__(self) -> str:
+        return f"<Socket {zmq.SocketType(self.raw.socket_type).name} {self.endpoint}>"
+
+
+class Context:
+    """Makes sockets; closing it closes them all and joins zmq's threads."""
+
+    def __init__(self, keys: CurveKeys | None = None) -> None:
+        self._raw: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
+        self._keys = keys
+
+    def router(self, endpoint: str, *, max_message: int = MAX_MESSAGE, buffer_bytes: int | None = None) -> Socket:
+        """Bind a ROUTER; port `*` or 0 takes any free port (see `Socket.endpoint`).
+
+        A second peer of an identity that is connected is refused, never swapped in.
+        """
+        raw = self._make(zmq.ROUTER, max_message=max_message, buffer_bytes=buffer_bytes)
+        raw.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        return self._bind(raw, endpoint)
+
+    def dealer(
+        self, endpoint: str, identity: bytes, *, max_message: int = MAX_MESSAGE, buffer_bytes: int | None = None
+    ) -> Socket:
+        """Connect a DEALER under `identity` (1-255 bytes, the first not zero)."""
+        raw = self._make(zmq.DEALER, max_message=max_message, buffer_bytes=buffer_bytes)
+        raw.setsockopt(zmq.IDENTITY, identity)
+        raw.connect(endpoint)
+        return Socket(raw, endpoint)
+
+    def publisher(self, endpoint: str) -> Socket:
+        """Bind an XPUB that greets every subscription with `WELCOME`."""
+        raw = self._make(zmq.XPUB)
+        raw.setsockopt(zmq.XPUB_WELCOME_MSG, WELCOME)
+        return self._bind(raw, endpoint)
+
+    def subscriber(self) -> Socket:
+        """Return a SUB that hears `WELCOME`; `connect` and `subscribe` do the rest."""
+        raw = self._make(zmq.SUB)
+        raw.setsockopt(zmq.SUBSCRIBE, WELCOME)
+        return Socket(raw, "(subscriber)")
+
+    def pair(self) -> tuple[Socket, Socket]:
+        """Return two connected in-process sockets, to wake a thread that polls: send on one, poll the other."""
+        near, far = self._make(zmq.PAIR), self._make(zmq.PAIR)
+        endpoint = f"inproc://pair-{id(near):x}"
+        near.bind(endpoint)
+        far.connect(endpoint)
+        return Socket(near, endpoint), Socket(far, endpoint)
+
+    def close(self, linger_s: float = 0.0) -> None:
+        """Close every socket that is still open, then the context."""
+        self._raw.destroy(int(linger_s * 1000))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _make(
+        self, kind: zmq.SocketType, *, max_message: int = MAX_MESSAGE, buffer_bytes: int | None = None
+    ) -> zmq.Socket[bytes]:
+        raw = self._raw.socket(kind)
+        raw.setsockopt(zmq.LINGER, 0)
+        raw.setsockopt(zmq.MAXMSGSIZE, max_message)
+        raw.setsockopt(zmq.RECONNECT_IVL, 50)
+        raw.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
+        raw.setsockopt(zmq.HEARTBEAT_IVL, 1000)
+        raw.setsockopt(zmq.HEARTBEAT_TIMEOUT, 3000)
+        if buffer_bytes is not None:
+            raw.setsockopt(zmq.SNDBUF, buffer_bytes)
+            raw.setsockopt(zmq.RCVBUF, buffer_bytes)
+        if self._keys is not None and kind in (zmq.ROUTER, zmq.DEALER):
+            _set_keys(raw, self._keys)
+        return raw
+
+    def _bind(self, raw: zmq.Socket[bytes], endpoint: str) -> Socket:
+        try:
+            self._refuse_unkeyed(endpoint)
+            raw.bind(endpoint)
+        except zmq.ZMQError as error:
+            raw.close(0)
+            if error.errno == errno.EADDRINUSE:
+                raise EndpointInUseError(
+                    f"{endpoint} is in use by another process; stop it or choose another port"
+                ) from error
+            raise EndpointError(f"cannot listen on {endpoint}: {error.strerror}; check the address") from error
+        except TransportError:
+            raw.close(0)
+            raise
+        bound = raw.getsockopt(zmq.LAST_ENDPOINT)
+        return Socket(raw, bound.rstrip(b"\0").decode() if isinstance(bound, bytes) else endpoint)
+
+    def _refuse_unkeyed(self, endpoint: str) -> None:
+        if not endpoint.startswith("tcp://") or self._keys is not None:
+            return
+        host = endpoint[len("tcp://") :].rpartition(":")[0].strip("[]")
+        if not is_loopback(host):
+            raise NotLoopbackError(f"binding {endpoint} reaches beyond this machine and needs keys; use 127.0.0.1")
+
+
+class Poller:
+    """Waits for sockets and file descriptors together."""
+
+    def __init__(self) -> None:
+        self._raw = zmq.Poller()
+        self._owners: dict[object, Socket | int] = {}
+
+    def register(self, source: Socket | int) -> None:
+        """Watch a socket, or the file descriptor of anything pollable, for input."""
+        key = source.raw if isinstance(source, Socket) else source
+        self._owners[key] = source
+        self._raw.register(key, zmq.POLLIN)
+
+    def unregister(self, source: Socket | int) -> None:
+        """Stop watching."""
+        key = source.raw if isinstance(source, Socket) else source
+        del self._owners[key]
+        self._raw.unregister(key)
+
+    def poll(self, timeout_s: float) -> list[Socket | int]:
+        """Return what has input, after `timeout_s` at the latest (0 asks without waiting)."""
+        return [self._owners[key] for key, _ in self._raw.poll(round(timeout_s * 1000))]
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host name or address stays on this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def port_of(endpoint: str) -> int:
+    """Return the port of a bound tcp endpoint."""
+    return int(endpoint.rpartition(":")[2])
+
+
+def _set_keys(raw: zmq.Socket[bytes], keys: CurveKeys) -> None:
+    raw.setsockopt(zmq.CURVE_PUBLICKEY, keys.public)
+    raw.setsockopt(zmq.CURVE_SECRETKEY, keys.secret)
+    if keys.server is None:
+        raw.setsockopt(zmq.CURVE_SERVER, 1)
+    else:
+        raw.setsockopt(zmq.CURVE_SERVERKEY, keys.server)

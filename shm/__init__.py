@@ -1,0 +1,1 @@
+"""Shared-memory rings: one writer, many readers, any process."""

@@ -1,0 +1,1 @@
+"""Stations, sources, sinks and their supervision."""

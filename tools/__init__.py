@@ -1,0 +1,1 @@
+"""What people type: `pipeline`, `pipeline-top` and the benches."""
