@@ -89,7 +89,7 @@ def run_child(config_type: type[Config], body: Callable[[Child, Config], None]) 
         body(child, msgspec.json.decode(brief.config, type=config_type))
     except _CANNOT_BE as error:
         log.error("cannot run: %s", error)  # noqa: TRY400 - expected, told in one line
-        print(f"pipeline: {brief.name}: {one_line(error)}", file=sys.stderr, flush=True)
+        sys.stderr.write(f"pipeline: {brief.name}: {one_line(error)}\n")
         sys.exit(BAD_INPUT)
     except Exception:
         log.exception("died")

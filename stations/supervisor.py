@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
 import msgspec
 
@@ -141,7 +141,7 @@ class Supervisor:
             killed += self._stop_these([e for e in self._entries.values() if e.spec.rank == rank], timeout_s)
         return killed
 
-    def __enter__(self) -> Supervisor:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

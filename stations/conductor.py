@@ -1,0 +1,257 @@
+"""Conducts a run: who is told to START and STOP, in which order, and what came of it.  A state machine without I/O.
+
+Rules of this file: everything that changes the run's phase is here; time comes in as `now` (seconds, any origin);
+what is to be done comes out as effects.  The conductor does not remember what it *sent* but what each member has
+*answered* since its last boot, so a member that died and came back is simply brought to where the run is.
+
+waiting ──all members here──► starting ──recorder, then pilots answered START──► running
+running ──duration over · all finite streams ended · asked──► stopping ──pilots, then recorder answered STOP──► done
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import msgspec
+
+from .ledger import Account, Produced, Stored, account
+
+Phase = Literal["waiting", "starting", "running", "stopping", "done"]
+Key = Literal["START", "STOP"]
+
+STOP_S: Final = 20.0
+"""Seconds that the pilots' STOPs may take together, then the recorder's; after that the run ends with what is known."""
+RETRY_S: Final = 0.5
+"""Seconds before a member that answered with an error is asked again."""
+
+
+class Handshake(msgspec.Struct, frozen=True):
+    """What a member says of itself when it comes up or back."""
+
+    id: str
+    kind: Literal["pilot", "sensor", "recorder", "view"]
+    boot: str
+    pid: int = 0
+    state: str = ""
+    url: str = ""
+    streams: dict[str, dict[str, Any]] = {}
+
+
+class StreamState(msgspec.Struct, frozen=True):
+    """What a Pilot says of one of its streams."""
+
+    finite: bool = False
+    """Its source ends by itself."""
+    finished: bool = False
+    """Every item up to its end was forwarded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send a confirmed message and bring the answer back."""
+
+    to: str
+    key: Key
+    value: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Write an event to the journal and show it on the page."""
+
+    kind: str
+    fields: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The run is over."""
+
+    accounts: dict[str, Account]
+
+
+Effect = Send | Note | Finished
+
+
+@dataclass(slots=True)
+class _Member:
+    boot: str = ""
+    asked: Key | None = None
+    answered: set[Key] = field(default_factory=set)
+    here: bool = False
+    retry_at: float = 0.0
+
+
+class Conductor:
+    """One run of a rig: a recorder and its pilots."""
+
+    def __init__(
+        self, recorder: str, pilots: Mapping[str, Iterable[str]], start: dict[str, Any], duration_s: float | None = None
+    ) -> None:
+        """Describe the run.
+
+        Args:
+            recorder: address of the recorder, e.g. ``T.recorder``.
+            pilots: streams of each pilot, by the pilot's id.
+            start: value of the recorder's START (directory, rig, …); `streams` and `resume` are added.
+            duration_s: seconds from START to STOP; None: until the finite streams end, or for ever.
+        """
+        self.phase: Phase = "waiting"
+        self._recorder = recorder
+        self._streams = {pilot: tuple(streams) for pilot, streams in pilots.items()}
+        self._members = {name: _Member() for name in (recorder, *self._streams)}
+        self._start = start
+        self._duration_s = duration_s
+        self._deadline: float | None = None
+        self._states: dict[str, StreamState] = {}
+        self._produced: dict[str, Produced] = {}
+        self._stored: dict[str, dict[str, Stored]] = {}
+        self._deaths: list[str] = []
+        self._recorded_before = False
+        self._gave_up_pilots = False
+
+    def on_handshake(self, who: Handshake, now: float) -> list[Effect]:
+        """A member came up, or came back after a death."""
+        member = self._members.get(who.id)
+        if member is None or (member.here and member.boot == who.boot):
+            return []
+        again = member.boot != ""
+        self._members[who.id] = _Member(boot=who.boot, here=True)
+        note = Note("back" if again else "here", {"name": who.id, "pid": who.pid})
+        return [note, *self._advance(now)]
+
+    def on_answer(self, sender: str, key: Key, value: Any, now: float) -> list[Effect]:
+        """A member did what it was told."""
+        member = self._members[sender]
+        if member.asked != key:
+            return []
+        member.asked = None
+        member.answered.add(key)
+        if key == "STOP":
+            self._take_account(sender, value)
+        elif sender == self._recorder:
+            self._recorded_before = True
+        return self._advance(now)
+
+    def on_failure(self, sender: str, key: Key, error: str, now: float) -> list[Effect]:
+        """A member did not do what it was told: it is asked again, and whoever died is asked when it is back."""
+        member = self._members[sender]
+        if member.asked != key:
+            return []
+        member.asked, member.retry_at = None, now + RETRY_S
+        return [Note("failed", {"name": sender, "key": key, "error": error})]
+
+    def on_streams(self, states: Mapping[str, StreamState], now: float) -> list[Effect]:
+        """A Pilot told how far its streams are."""
+        self._states.update(states)
+        finite = [state for state in self._states.values() if state.finite]
+        if self.phase == "running" and finite and all(state.finished for state in finite) and self._all_known():
+            return self.stop("every finite source ended", now)
+        return []
+
+    def on_death(self, name: str, **fields: Any) -> list[Effect]:
+        """A process of the rig died."""
+        self._deaths.append(name)
+        member = self._members.get(name)
+        if member is not None:
+            member.here, member.asked = False, None
+        return [Note("death", {"name": name, **fields})]
+
+    def stop(self, why: str, now: float) -> list[Effect]:
+        """End the run: drain, close, balance."""
+        if self.phase in ("stopping", "done"):
+            return []
+        if self.phase == "waiting":  # nothing was asked of anybody yet
+            self.phase = "done"
+            return [Note("stop", {"why": why}), Finished({})]
+        self.phase = "stopping"
+        self._deadline = now + STOP_S
+        return [Note("stop", {"why": why}), *self._advance(now)]
+
+    def on_tick(self, now: float) -> list[Effect]:
+        """Look at the clock."""
+        if self._deadline is None or now < self._deadline:
+            return self._advance(now)
+        if self.phase == "running":
+            return self.stop("the duration is over", now)
+        if self._gave_up_pilots or self._pilots_answered("STOP"):
+            return self._finish()
+        self._gave_up_pilots, self._deadline = True, now + STOP_S
+        silent = [pilot for pilot in self._streams if "STOP" not in self._members[pilot].answered]
+        return [Note("silent", {"names": silent}), *self._advance(now)]
+
+    @property
+    def streams(self) -> list[str]:
+        """Every stream of the run."""
+        return [stream for streams in self._streams.values() for stream in streams]
+
+    def __repr__(self) -> str:
+        here = sum(member.here for member in self._members.values())
+        return f"<Conductor {self.phase}, {here} of {len(self._members)} members here>"
+
+    def _advance(self, now: float) -> list[Effect]:
+        """Tell each member what the phase asks of it and it has not answered yet."""
+        if self.phase == "waiting" and all(member.here for member in self._members.values()):
+            self.phase = "starting"
+        effects: list[Effect] = []
+        if self.phase == "starting" and self._all_answered("START"):
+            self.phase = "running"
+            self._deadline = None if self._duration_s is None else now + self._duration_s
+            effects.append(Note("start", {"streams": self.streams}))
+        if self.phase == "stopping" and "STOP" in self._members[self._recorder].answered:
+            return self._finish()
+        return effects + [send for name in self._members if (send := self._next_send(name, now)) is not None]
+
+    def _next_send(self, name: str, now: float) -> Send | None:
+        member = self._members[name]
+        key = self._wanted(name, member)
+        if key is None or not member.here or member.asked is not None or now < member.retry_at:
+            return None
+        member.asked = key
+        return Send(name, key, self._value(name, key))
+
+    def _wanted(self, name: str, member: _Member) -> Key | None:
+        if self.phase in ("waiting", "done"):
+            return None
+        if name == self._recorder:
+            if "START" not in member.answered and (self._recorded_before or self.phase != "stopping"):
+                return "START"
+            drained = self.phase == "stopping" and (self._gave_up_pilots or self._pilots_answered("STOP"))
+            return "STOP" if drained and "STOP" not in member.answered else None
+        if self.phase == "stopping":
+            return None if "STOP" in member.answered else "STOP"
+        recording = "START" in self._members[self._recorder].answered or self._recorded_before
+        return "START" if recording and "START" not in member.answered else None
+
+    def _value(self, name: str, key: Key) -> dict[str, Any]:
+        if name != self._recorder:
+            return {"streams": list(self._streams[name])}
+        if key == "START":
+            return {**self._start, "streams": self.streams, "resume": self._recorded_before}
+        return {"streams": self.streams}
+
+    def _pilots_answered(self, key: Key) -> bool:
+        return all(key in self._members[pilot].answered for pilot in self._streams)
+
+    def _all_answered(self, key: Key) -> bool:
+        return self._pilots_answered(key) and key in self._members[self._recorder].answered
+
+    def _all_known(self) -> bool:
+        return set(self._states) >= set(self.streams)
+
+    def _take_account(self, sender: str, value: Any) -> None:
+        if sender == self._recorder:
+            self._stored = msgspec.convert(value, dict[str, dict[str, Stored]])
+        else:
+            self._produced |= msgspec.convert(value, dict[str, Produced])
+
+    def _finish(self) -> list[Effect]:
+        self.phase = "done"
+        self._deadline = None
+        accounts = {
+            stream: account(self._produced.get(stream), self._stored.get(stream, {}), deaths=self._deaths)
+            for stream in self.streams
+        }
+        return [Note("ledger", {"streams": msgspec.to_builtins(accounts)}), Finished(accounts)]

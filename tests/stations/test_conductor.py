@@ -1,0 +1,163 @@
+"""The conductor brings every member to where the run is, whoever dies when, and always ends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stations.conductor import STOP_S, Conductor, Effect, Finished, Handshake, Note, Send, StreamState
+
+RECORDER = "T.recorder"
+PILOTS = {"pilot1": ["pilot1.cam0"], "pilot2": ["pilot2.ephys"]}
+BIRTH = "00000000000000a1"
+
+
+def a_run(duration_s: float | None = None) -> Conductor:
+    return Conductor(RECORDER, PILOTS, {"directory": "d"}, duration_s)
+
+
+def here(name: str, boot: str = "1") -> Handshake:
+    return Handshake(name, "recorder" if name == RECORDER else "pilot", boot)
+
+
+def sends(effects: list[Effect]) -> list[tuple[str, str]]:
+    return [(effect.to, effect.key) for effect in effects if isinstance(effect, Send)]
+
+
+def answer_of(send: Send) -> Any:
+    if send.key == "START":
+        return None
+    if send.to == RECORDER:
+        return {stream: {BIRTH: {"origin": 0, "end": 10, "stored": 10}} for stream in send.value["streams"]}
+    return {stream: {"births": {BIRTH: {"origin": 0, "end": 10}}} for stream in send.value["streams"]}
+
+
+def all_up(run: Conductor, now: float = 0.0) -> list[Effect]:
+    return [effect for name in (RECORDER, *PILOTS) for effect in run.on_handshake(here(name), now)]
+
+
+def started(duration_s: float | None = None) -> Conductor:
+    run = a_run(duration_s)
+    all_up(run)
+    for name in (RECORDER, *PILOTS):
+        run.on_answer(name, "START", None, 0.0)
+    return run
+
+
+def test_nobody_starts_before_everybody_is_there() -> None:
+    """The recorder is told first, and only when the last member came up."""
+    run = a_run()
+    assert [] == sends(run.on_handshake(here(RECORDER), 0.0) + run.on_handshake(here("pilot1"), 0.0))
+
+    assert [(RECORDER, "START")] == sends(run.on_handshake(here("pilot2"), 0.0))
+
+
+def test_pilots_start_once_the_recorder_records() -> None:
+    """Not one item is forwarded before it can be stored."""
+    run = a_run()
+    all_up(run)
+
+    assert [("pilot1", "START"), ("pilot2", "START")] == sends(run.on_answer(RECORDER, "START", None, 0.0))
+
+
+def test_a_run_stops_pilots_first_and_the_recorder_last() -> None:
+    """What is under way arrives before the files are closed."""
+    run = started(duration_s=5.0)
+    assert [] == sends(run.on_tick(4.9))
+    assert [("pilot1", "STOP"), ("pilot2", "STOP")] == sends(run.on_tick(5.0))
+    reply = {"pilot1.cam0": {"births": {BIRTH: {"origin": 0, "end": 10}}}}
+    assert [] == sends(run.on_answer("pilot1", "STOP", reply, 5.1))
+
+    assert [(RECORDER, "STOP")] == sends(run.on_answer("pilot2", "STOP", {}, 5.2))
+
+
+def test_a_member_that_died_is_brought_back_into_the_run() -> None:
+    """Its new boot has answered nothing, so it is told again; the recorder resumes its files."""
+    run = started()
+    run.on_death("pilot1")
+    assert [("pilot1", "START")] == sends(run.on_handshake(here("pilot1", "2"), 1.0))
+
+    run.on_death(RECORDER)
+    (send,) = [effect for effect in run.on_handshake(here(RECORDER, "2"), 2.0) if isinstance(effect, Send)]
+    assert send.value["resume"] is True
+
+
+def test_a_run_of_finite_sources_ends_when_the_last_has_ended() -> None:
+    """Live streams do not keep it open."""
+    run = started()
+    assert [] == run.on_streams({"pilot1.cam0": StreamState(finite=True)}, 1.0)
+    assert [] == run.on_streams({"pilot2.ephys": StreamState(finite=False)}, 1.0)
+
+    assert [("pilot1", "STOP"), ("pilot2", "STOP")] == sends(
+        run.on_streams({"pilot1.cam0": StreamState(finite=True, finished=True)}, 2.0)
+    )
+
+
+def test_a_pilot_that_stays_away_does_not_keep_the_files_open() -> None:
+    """After the deadline the recorder is stopped without it, and the run says so."""
+    run = started()
+    run.on_death("pilot2")
+    run.stop("asked", 10.0)
+    run.on_answer("pilot1", "STOP", {}, 10.1)
+    effects = run.on_tick(10.0 + STOP_S)
+
+    assert [(RECORDER, "STOP")] == sends(effects)
+    assert Note("silent", {"names": ["pilot2"]}) in effects
+
+
+def test_stopping_before_the_start_ends_at_once() -> None:
+    """Nothing was asked of anybody."""
+    assert Finished({}) in a_run().stop("interrupted", 0.0)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_every_run_ends_whoever_dies_when(data: st.DataObject) -> None:
+    """Random deaths, returns, errors and answers; afterwards, everybody answering, the run finishes."""
+    run = a_run(duration_s=3.0)
+    boots = dict.fromkeys((RECORDER, *PILOTS), 0)
+    pending: list[Send] = []
+    finished: list[Finished] = []
+    now = 0.0
+
+    def take(effects: list[Effect]) -> None:
+        pending.extend(effect for effect in effects if isinstance(effect, Send))
+        finished.extend(effect for effect in effects if isinstance(effect, Finished))
+
+    def come_back(name: str) -> None:
+        boots[name] += 1
+        take(run.on_handshake(here(name, str(boots[name])), now))
+
+    def answer_first() -> None:
+        send = pending.pop(0)
+        take(run.on_answer(send.to, send.key, answer_of(send), now))
+
+    for _ in range(data.draw(st.integers(0, 40))):
+        now += data.draw(st.sampled_from([0.0, 0.3, 2.0]))
+        what = data.draw(st.sampled_from(["die", "back", "answer", "fail", "tick"]))
+        name = data.draw(st.sampled_from(sorted(boots)))
+        if what == "die":
+            take(run.on_death(name))
+            pending = [send for send in pending if send.to != name]
+        elif what == "back":
+            pending = [send for send in pending if send.to != name]
+            come_back(name)
+        elif what == "answer" and pending:
+            answer_first()
+        elif what == "fail" and pending:
+            send = pending.pop(0)
+            take(run.on_failure(send.to, send.key, "no", now))
+        else:
+            take(run.on_tick(now))
+    for name in boots:
+        pending = [send for send in pending if send.to != name]
+        come_back(name)
+    for _ in range(100):
+        while pending:
+            answer_first()
+        now += 1.0
+        take(run.on_tick(now))
+
+    assert 1 == len(finished)
