@@ -1,0 +1,41 @@
+"""`pipeline bench`: how fast this machine moves items, beside what it could do at best."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+from tools.table import print_json, print_table
+
+COLUMNS = ("name", "value", "unit", "baseline", "ratio", "floor", "holds", "min", "max")
+
+
+@click.group()
+def bench() -> None:
+    """Measure this machine."""
+
+
+@bench.command()
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0.01),
+    default=0.3,
+    show_default=True,
+    metavar="S",
+    help="Length of one measurement; there are about forty in a repeat.",
+)
+@click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True, help="Medians are over these.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list of rows.")
+def ring(seconds: float, repeats: int, as_json: bool) -> None:
+    """Move items through rings, in turns with a plain memory copy (np.copyto) of the same items.
+
+    The reader is a real process.  Every item is checked on arrival.
+    """
+    from .ring import measure
+
+    rows = [asdict(row) for row in measure(seconds, repeats, report=lambda line: click.echo(line, err=True))]
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(rows, COLUMNS)

@@ -1,0 +1,128 @@
+"""`pipeline run`: a rig file, its processes, and at the end what became of every item."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+import click
+
+from .browser import open_page
+from .extras import require_extra
+from .table import print_json, print_table
+
+if TYPE_CHECKING:
+    from stations import Rig, RunResult
+
+Role = Literal["pilot", "terminal", "both"]
+Function = TypeVar("Function", bound=Callable[..., int])
+
+COLUMNS = ("stream", "produced", "stored", "dropped", "in flight", "balanced")
+
+
+def run_options(command: Function) -> Function:
+    """Add the options that `demo` and `run` share, in the order in which the help shows them."""
+    options = (
+        click.option(
+            "--duration",
+            type=click.FloatRange(min=0, min_open=True),
+            metavar="S",
+            help="Stop after S seconds; without it when all finite sources have ended, or at Ctrl-C.",
+        ),
+        click.option(
+            "--output",
+            type=click.Path(path_type=Path),
+            metavar="DIR",
+            help="Folder in which the recording gets a folder of its own.",
+        ),
+        click.option("--no-browser", is_flag=True, help="Do not open the page; its address is printed."),
+        click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout at the end."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("rig", type=click.Path(path_type=Path), metavar="RIG.toml")
+@run_options
+@click.option(
+    "--role",
+    type=click.Choice(["pilot", "terminal", "both"]),
+    default="both",
+    show_default=True,
+    help="Which stations of the rig run on this machine.",
+)
+def run(*, rig: Path, role: Role, duration: float | None, output: Path | None, no_browser: bool, as_json: bool) -> int:
+    """Run the rig described in RIG.toml until it ends or Ctrl-C.
+
+    Starts its stations and sensors, watches and restarts them, records every stream and shows the live page.  What
+    happens is told on stderr, one line each; the account of every stream comes at the end on stdout.
+    """
+    from stations import load_rig
+
+    return perform(load_rig(rig), role, duration, output, browser=not no_browser, as_json=as_json)
+
+
+def perform(
+    rig: Rig, role: Role, duration_s: float | None, output: Path | None, *, browser: bool, as_json: bool
+) -> int:
+    """Run a rig to its end, print its account and return the exit code.
+
+    Args:
+        rig: the rig, checked.
+        role: which of its stations run here.
+        duration_s: seconds until STOP; None: until all finite sources ended.
+        output: folder for the recording's folder; the rig's own choice if None.
+        browser: open the page when it answers.
+        as_json: print one JSON object instead of a table.
+
+    Raises:
+        click.ClickException: an extra that this rig needs is not installed.
+    """
+    from stations import RunOptions, run_rig
+
+    require_extras(rig, role)
+    options = RunOptions(role=role, duration_s=duration_s, output=output, on_page=open_page if browser else None)
+    result = run_rig(rig, options, report=lambda line: click.echo(line, err=True))
+    show(result, as_json=as_json)
+    return result.exit_code
+
+
+def require_extras(rig: Rig, role: Role) -> None:
+    """Refuse, before any process starts, a rig whose parts on this machine need an extra that is not installed."""
+    if role != "pilot":
+        require_extra("terminal", "recording and the page")
+    if role != "terminal" and any(uses_video(pilot.streams) for pilot in rig.pilots.values()):
+        require_extra("video", "a video: source")
+
+
+def uses_video(streams: Mapping[str, object]) -> bool:
+    """Whether one of a pilot's streams reads a video file."""
+    return any(str(getattr(stream, "source", "") or "").startswith("video:") for stream in streams.values())
+
+
+def show(result: RunResult, *, as_json: bool) -> None:
+    """Print what became of every item: one JSON object, or a table for people."""
+    account = result.to_json()
+    if as_json:
+        print_json(account)
+        return
+    rows = [
+        {
+            **{column: entry.get(column.replace(" ", "_")) for column in COLUMNS},
+            "stream": name,
+            "dropped": dropped(entry.get("dropped") or {}),
+        }
+        for name, entry in account["streams"].items()
+    ]
+    if rows:
+        print_table(rows, COLUMNS)
+    if account.get("recording"):
+        click.echo(f"recording: {account['recording']}")
+
+
+def dropped(reasons: Mapping[str, int]) -> str:
+    """Return the drops of a stream as people read them: ``0``, or ``link 12, lapped 3``."""
+    return ", ".join(f"{reason} {count}" for reason, count in reasons.items() if count) or "0"
