@@ -1,0 +1,17 @@
+"""Rig files: what a rig is made of, read from TOML and checked before anything starts."""
+
+from .dump import dump_rig
+from .load import load_rig, parse_rig
+from .rig import PilotSection, RestartSection, Rig, RigSection, StreamSection, TerminalSection
+
+__all__ = [
+    "PilotSection",
+    "RestartSection",
+    "Rig",
+    "RigSection",
+    "StreamSection",
+    "TerminalSection",
+    "dump_rig",
+    "load_rig",
+    "parse_rig",
+]

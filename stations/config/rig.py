@@ -1,0 +1,118 @@
+"""The sections of a rig file.
+
+A field's name in the file is its own, but for the preferences that users of older rigs know in upper case
+(``DRAWFPS``, ``MSGPORT``, ``LOGDIR``, …): those are spelled so in the file and in lower case here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, field
+
+Policy = Literal["restart", "stop", "ignore"]
+"""What the death of a process means: start it again, stop the rig, or go on without it."""
+Identifier = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*\Z", max_length=60)]
+"""Name of a rig, station or stream; a leading underscore is kept for the stations' own agents."""
+Port = Annotated[int, Meta(ge=0, le=65535)]
+"""TCP port; 0 lets the system choose."""
+Seconds = Annotated[float, Meta(gt=0, le=86400)]
+
+
+class RigSection(msgspec.Struct, frozen=True, kw_only=True):
+    """``[rig]``: what concerns all of it."""
+
+    name: Identifier
+    """Begins the names of its rings, so that rigs on one machine do not meet."""
+    output: str = "recordings"
+    """Folder of the recordings, against the folder in which the rig is started."""
+    max_loss_s: Annotated[float, Meta(gt=0, le=60)] = 1.0
+    """Seconds of recording that the death of a process may cost at most."""
+    draw_fps: Annotated[float, Meta(gt=0, le=120)] = field(default=20.0, name="DRAWFPS")
+    """How often the page is drawn, per second."""
+    log_dir: str = field(default="logs", name="LOGDIR")
+    """Folder of the logs, against the output folder."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = field(default="INFO", name="LOGLEVEL")
+    log_size: Annotated[int, Meta(ge=4096)] = field(default=5 * 2**20, name="LOGSIZE")
+    """Bytes after which a log file is set aside."""
+    log_count: Annotated[int, Meta(ge=0, le=1000)] = field(default=4, name="LOGNUM")
+    """Older log files kept for each process."""
+
+
+class TerminalSection(msgspec.Struct, frozen=True, kw_only=True):
+    """``[terminal]``: the station where people sit."""
+
+    id: Identifier = "T"
+    ip: str = "127.0.0.1"
+    """Where it listens and the pilots find it."""
+    msg_port: Port = field(default=0, name="MSGPORT")
+    """Control messages."""
+    data_port: Port = field(default=0, name="DATAPORT")
+    """Streams."""
+    view_port: Port = field(default=0, name="VIEWPORT")
+    """The page; always on loopback."""
+
+
+class StreamSection(msgspec.Struct, frozen=True, kw_only=True):
+    """``[pilots.P.streams.S]``: one source of items, or a ring that a process of one's own fills."""
+
+    source: str | None = None
+    """``video:PATH``, ``host``, ``python:module:Class``, …; or else `ring`."""
+    ring: str | None = None
+    """Full name of a ring that somebody else writes."""
+    seconds: Seconds = 3.0
+    """How much the ring retains."""
+    slots: Annotated[int, Meta(ge=1, le=2**40)] | None = None
+    """The same in items, where a source has no rate."""
+    restart: Policy = "restart"
+    """What the death of its sensor means."""
+    codec: Literal["auto", "blosc", "raw"] = "auto"
+    """How blocks travel and are stored; ``auto`` compresses where it pays."""
+    lossless: bool = True
+    """May the forwarder ask the ring to wait for it, where the source can?"""
+    options: dict[str, Any] = {}
+    """All other keys of the table: keyword arguments of the source."""
+
+
+class PilotSection(msgspec.Struct, frozen=True, kw_only=True):
+    """``[pilots.P]``: a station beside the sensors."""
+
+    msg_port: Port = field(default=0, name="MSGPORT")
+    """Where its own nodes reach it, on loopback."""
+    streams: dict[str, StreamSection] = {}
+
+
+class RestartSection(msgspec.Struct, frozen=True, kw_only=True):
+    """``[restart]``: what the death of a part means; of a sensor, its stream's ``restart`` says it."""
+
+    terminal: Policy = "restart"
+    pilot: Policy = "restart"
+    recorder: Policy = "restart"
+    view: Policy = "restart"
+
+
+class Rig(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole rig file."""
+
+    rig: RigSection
+    terminal: TerminalSection = TerminalSection()
+    pilots: dict[str, PilotSection] = {}
+    restart: RestartSection = RestartSection()
+    folder: str = ""
+    """Where the file is: relative paths of sources start there, and classes of one's own are imported from there."""
+
+    @property
+    def name(self) -> str:
+        """The rig's name."""
+        return self.rig.name
+
+    def streams(self) -> Iterator[tuple[str, str, StreamSection]]:
+        """Yield (pilot, full stream name such as ``pilot1.cam0``, section) of every stream."""
+        for pilot, section in self.pilots.items():
+            for stream, entry in section.streams.items():
+                yield pilot, f"{pilot}.{stream}", entry
+
+    def __repr__(self) -> str:
+        return f"<Rig {self.name}: {len(self.pilots)} pilots, {sum(1 for _ in self.streams())} streams>"

@@ -1,0 +1,42 @@
+"""What can go wrong in `stations`, by who caused it.
+
+StationError
+├── BadInputError               the user's input; exit code 2, and a child that ends so is never restarted
+│   ├── ConfigError             a rig file that cannot be read or means nothing
+│   ├── SourceError             a source that cannot be found, opened or decoded
+│   └── MissingExtraError       an optional package is not installed
+└── SourceFailedError           a source that worked broke; its process is restarted
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+BAD_INPUT_EXIT: Final = 2
+"""Exit code of a process that ends by a `BadInputError`."""
+
+
+class StationError(Exception):
+    """Any error of this package; catch it to catch them all."""
+
+
+class BadInputError(StationError):
+    """Something the user gave is wrong; the message is one line that names the thing and what to do."""
+
+    exit_code: Final = BAD_INPUT_EXIT
+
+
+class ConfigError(BadInputError, ValueError):
+    """A rig file cannot be read, or a key in it is unknown or has a wrong value; correct the file."""
+
+
+class SourceError(BadInputError):
+    """A source is unknown, its options are wrong, or what it names cannot be opened; correct the stream's table."""
+
+
+class MissingExtraError(BadInputError, ImportError):
+    """An optional package is needed; the message holds the pip command."""
+
+
+class SourceFailedError(StationError):
+    """A source broke while it was being read; restarting its process opens it anew."""
