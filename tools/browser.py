@@ -8,7 +8,7 @@ import webbrowser
 
 
 def has_screen() -> bool:
-    """Whether a graphical browser can show itself; without one `webbrowser` may take our terminal for a text browser."""
+    """Whether a graphical browser can show itself; without one `webbrowser` may start one in our terminal."""
     return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 

@@ -22,14 +22,10 @@ def check(rig: Path, as_json: bool) -> None:
     from stations import load_rig
 
     found = load_rig(rig)
-    streams = {
-        f"{pilot}.{stream}": entry.source or f"ring {entry.ring}"
-        for pilot, part in found.pilots.items()
-        for stream, entry in part.streams.items()
-    }
+    streams = {name: entry.source or f"ring {entry.ring}" for _, name, entry in found.streams()}
     if as_json:
-        print_json({"rig": found.rig.name, "pilots": sorted(found.pilots), "streams": streams})
+        print_json({"rig": found.name, "pilots": sorted(found.pilots), "streams": streams})
         return
-    click.echo(f"{rig}: rig {found.rig.name}, {len(found.pilots)} pilots, {len(streams)} streams")
+    click.echo(f"{rig}: rig {found.name}, {len(found.pilots)} pilots, {len(streams)} streams")
     for name, source in streams.items():
         click.echo(f"  {name:<20} {source}")

@@ -94,13 +94,13 @@ def require_extras(rig: Rig, role: Role) -> None:
     """Refuse, before any process starts, a rig whose parts on this machine need an extra that is not installed."""
     if role != "pilot":
         require_extra("terminal", "recording and the page")
-    if role != "terminal" and any(uses_video(pilot.streams) for pilot in rig.pilots.values()):
+    if role != "terminal" and uses_video(rig):
         require_extra("video", "a video: source")
 
 
-def uses_video(streams: Mapping[str, object]) -> bool:
-    """Whether one of a pilot's streams reads a video file."""
-    return any(str(getattr(stream, "source", "") or "").startswith("video:") for stream in streams.values())
+def uses_video(rig: Rig) -> bool:
+    """Whether one of the rig's streams reads a video file."""
+    return any((entry.source or "").startswith("video:") for _, _, entry in rig.streams())
 
 
 def show(result: RunResult, *, as_json: bool) -> None:
