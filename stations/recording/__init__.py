@@ -1,1 +1,35 @@
-"""recording."""
+"""Recordings: segment files that survive their writer, the journal beside them, and what reads and checks both."""
+
+from .errors import DiskError, JournalError, RecordingError, RecordingFolderError, SegmentFormatError, SegmentFullError
+from .journal import Event, Journal, JournalReading, read_journal
+from .reader import RecordedItem, Recording, StreamRecording
+from .recover import RecoverReport, recover
+from .report import Report, StreamReport
+from .segment import SegmentFile
+from .segment_reader import SegmentReader
+from .session import SessionRecorder
+from .verify import verify
+
+__all__ = [
+    "DiskError",
+    "Event",
+    "Journal",
+    "JournalError",
+    "JournalReading",
+    "RecordedItem",
+    "Recording",
+    "RecordingError",
+    "RecordingFolderError",
+    "RecoverReport",
+    "Report",
+    "SegmentFile",
+    "SegmentFormatError",
+    "SegmentFullError",
+    "SegmentReader",
+    "SessionRecorder",
+    "StreamRecording",
+    "StreamReport",
+    "read_journal",
+    "recover",
+    "verify",
+]

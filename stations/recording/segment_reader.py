@@ -1,0 +1,185 @@
+"""Reads one segment file: being written, closed, killed or recovered; trimmed to what is whole.
+
+Chunks are read as they are and decoded by our own blosc, so no HDF5 plugin is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.codec import checksum, codec_of
+from pipeline.errors import PipelineError
+from pipeline.stream_spec import dtype_of_json
+
+from . import layout
+from .errors import SegmentFormatError
+from .layout import SegmentHead
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One block as it lies in the file."""
+
+    first: int
+    """Sequence of the first item."""
+    times: NDArray[np.int64]
+    """Time of each item, ns, shape (count,)."""
+    payload: bytes
+    """As it came over the wire."""
+    codec: str
+    crc: int
+    """As it came over the wire, over times (irregular streams only) and payload."""
+
+    @property
+    def count(self) -> int:
+        """How many items are in it."""
+        return len(self.times)
+
+
+class SegmentReader:
+    """One segment file, open for reading; belongs to one thread.
+
+    Args:
+        path: the file.
+
+    Raises:
+        SegmentFormatError: not a segment of ours, or its HDF5 structure is damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file, self.was_killed = _open(path)
+        try:
+            self.head = SegmentHead.from_attributes(self._file.attrs)
+            self._data = self._file[layout.DATA]
+            self.rows, self.trimmed, self.damage = self._whole_rows()
+            self.sequences = self._sequences()
+            """The sequence of each item, shape (items,)."""
+            self.times = self._times()
+            """The time of each item, ns on the stream's clock, shape (items,)."""
+        except (OSError, KeyError, SegmentFormatError) as error:
+            self._file.close()
+            raise SegmentFormatError(f"{path.name}: {error}") from error
+        self.dtype = dtype_of_json(self.head.dtype)
+
+    @property
+    def items(self) -> int:
+        """How many items are whole."""
+        return int(self.rows["count"].sum())
+
+    @property
+    def end(self) -> int:
+        """The sequence after the last whole item."""
+        return self.head.first + self.items
+
+    def chunk(self, index: int) -> Chunk:
+        """Read one block as it lies in the file.
+
+        Raises:
+            SegmentFormatError: the chunk is not where the file says.
+        """
+        row = self.rows[index]
+        at = int(row["first_seq"]) - self.head.first
+        _, payload = self.read_chunk(at)
+        return Chunk(
+            int(row["first_seq"]),
+            self.times[at : at + int(row["count"])],
+            payload,
+            row["codec"].decode(),
+            int(row["crc"]),
+        )
+
+    def read_chunk(self, item: int) -> tuple[int, bytes]:
+        """Return the filter mask and the bytes of the chunk that begins with an item of this file."""
+        try:
+            mask, payload = self._data.id.read_direct_chunk((item, *(0 for _ in self.head.shape)))
+        except (OSError, RuntimeError, ValueError) as error:
+            raise SegmentFormatError(
+                f"{self.path.name}: item {self.head.first + item} cannot be read: {error}"
+            ) from error
+        return mask, payload
+
+    def decode(self, chunk: Chunk) -> NDArray[Any]:
+        """Return the items of a chunk, shape (count, *shape).
+
+        Raises:
+            SegmentFormatError: its bytes are not what the codec makes.
+        """
+        items = np.empty((self.head.block_items, *self.head.shape), self.dtype)
+        try:
+            codec_of(chunk.codec).decode_into(chunk.payload, items.reshape(-1).view(np.uint8))
+        except PipelineError as error:
+            raise SegmentFormatError(f"{self.path.name}: item {chunk.first}: {error}") from error
+        return items[: chunk.count]
+
+    def is_whole(self, chunk: Chunk) -> bool:
+        """Whether times and payload are bit for bit what came over the wire."""
+        times = b"" if self.head.regular else chunk.times.astype("<i8").tobytes()
+        return checksum(times, chunk.payload) == chunk.crc
+
+    def __iter__(self) -> Iterator[Chunk]:
+        return (self.chunk(index) for index in range(len(self.rows)))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        killed = " writer killed" if self.was_killed else ""
+        return f"<SegmentReader {self.path.name} [{self.head.first}, {self.end}){killed}>"
+
+    def _sequences(self) -> NDArray[np.uint64]:
+        if self.head.per_item:
+            return np.asarray(self._file[layout.SEQ][: self.items], np.uint64)
+        return np.arange(self.head.first, self.end, dtype=np.uint64)
+
+    def _times(self) -> NDArray[np.int64]:
+        if self.head.per_item:
+            return np.asarray(self._file[layout.TIME][: self.items], np.int64)
+        counts = self.rows["count"].astype(np.int64)
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        times = np.repeat(self.rows["time_ns"], counts) + within * np.repeat(self.rows["period_ns"], counts)
+        return np.asarray(times, np.int64)
+
+    def _whole_rows(self) -> tuple[NDArray[np.void], int, str]:
+        """Return the block rows whose items are in every dataset, how many items were trimmed, and what is damaged."""
+        names = [layout.DATA, *((layout.SEQ, layout.TIME) if self.head.per_item else ())]
+        lengths = [self._file[name].shape[0] for name in names]
+        rows = self._file[layout.BLOCKS][:]
+        ends = np.cumsum(rows["count"].astype(np.int64))
+        follows = rows["first_seq"].astype(np.int64) + rows["count"] == self.head.first + ends
+        whole = (rows["count"] > 0) & follows & (ends <= min(lengths))
+        keep = len(rows) if whole.all() else int(np.argmin(whole))
+        items = int(ends[keep - 1]) if keep else 0
+        trimmed = max(lengths) - items
+        # Only a killed writer leaves rows that are still empty, or datasets of different lengths.
+        wrong = keep < len(rows) and rows["count"][keep] > 0 and not follows[keep]
+        damage = f"row {keep} of {layout.BLOCKS!r} does not follow the one before" if wrong else ""
+        if not damage and trimmed and not self.was_killed:
+            damage = f"{trimmed} items are not in every dataset, though the file was closed"
+        return rows[:keep], trimmed, damage
+
+
+def _open(path: Path) -> tuple[h5py.File, bool]:
+    """Open plainly, or as a reader beside a writer that lives or was killed; return the file and which it was."""
+    try:
+        return h5py.File(path, "r"), False
+    except OSError as plainly:
+        try:
+            return h5py.File(path, "r", swmr=True), True
+        except (OSError, ValueError):
+            raise SegmentFormatError(f"{path.name}: cannot be opened: {plainly}") from plainly

@@ -1,0 +1,202 @@
+"""One recording: a folder with segment files, a journal, and `session.json` once it is closed.
+
+No process, no ring: blocks are handed in, `tick` is called now and then.  After a crash a new `SessionRecorder` of the
+same folder goes on: it reads what the files hold (trimmed as any reader trims), never reopens one for writing, and
+continues with new segment numbers; blocks that come again are recognised by birth and sequence.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from pipeline.block import Block
+from pipeline.stream_spec import StreamSpec
+
+from .disksync import DiskSync
+from .errors import RecordingFolderError
+from .journal import FILE_NAME as JOURNAL_NAME
+from .journal import Journal, read_journal
+from .resume import restore
+from .stream_recorder import StreamRecorder
+
+SUMMARY_NAME: Final = "session.json"
+SUMMARY_VERSION: Final = 1
+MAX_LOSS_S: Final = 1.0
+_GOLDEN: Final = 0.618
+"""Fractions k * golden ratio mod 1 spread any number of streams evenly over the flush period."""
+
+
+class SessionRecorder:
+    """Records many streams into one folder; belongs to one thread.
+
+    Args:
+        directory: the recording's folder; made when missing.
+        rig: the rig's name.
+        streams: those that are expected; others are taken when they come.
+        max_loss_s: how much a death of this process may lose; half of it is the flush period.
+        resume: go on with what an earlier process recorded there.
+
+    Raises:
+        RecordingFolderError: the folder cannot be written, or holds a recording and `resume` was not asked for.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        rig: str,
+        streams: Iterable[str] = (),
+        *,
+        max_loss_s: float = MAX_LOSS_S,
+        resume: bool = False,
+    ) -> None:
+        self.directory = directory
+        self.rig = rig
+        self.streams: dict[str, StreamRecorder] = {}
+        self.max_loss_s = max_loss_s
+        self.is_closed = False
+        self.resumed = resume and (directory / JOURNAL_NAME).exists()
+        _claim_folder(directory, resume=resume)
+        self.journal = Journal(directory / JOURNAL_NAME)
+        self._sync = DiskSync()
+        self._flush_at: dict[str, float] = {}
+        self._journal_at = 0.0
+        self._started_wall_ns = time.time_ns()
+        if self.resumed:
+            self._restore()
+        for stream in streams:
+            self.stream(stream)
+        self.journal.append(
+            "resumed" if self.resumed else "recording",
+            rig=rig,
+            max_loss_s=max_loss_s,
+            pid=os.getpid(),
+            stored={name: recorder.stored for name, recorder in self.streams.items()},
+        )
+
+    def stream(self, name: str) -> StreamRecorder:
+        """Return the recorder of a stream, made when it is new."""
+        if name not in self.streams:
+            self.streams[name] = StreamRecorder(self.directory, self.rig, name, self.journal, self._sync)
+        return self.streams[name]
+
+    def store(self, block: Block, spec: StreamSpec, *, missed: bool = False, joined_late: bool = False) -> int:
+        """Store a block of any stream; see `StreamRecorder.store`."""
+        recorder = self.stream(block.header.stream)
+        return recorder.store(block, spec, missed=missed, joined_late=joined_late)
+
+    def tick(self, now: float) -> int:
+        """Flush the streams whose turn it is; return how many.
+
+        Each stream is flushed every ``max_loss_s / 2``, at instants of its own, so that the disk never gets them all
+        at once.
+
+        Args:
+            now: seconds, monotonic.
+        """
+        period = self.max_loss_s / 2
+        flushed = 0
+        for index, (name, recorder) in enumerate(self.streams.items()):
+            due = self._flush_at.setdefault(name, now + period * (index * _GOLDEN % 1.0))
+            if now >= due:
+                recorder.flush()
+                self._flush_at[name] = max(due + period, now)
+                flushed += 1
+        if now >= self._journal_at:
+            self._sync.submit(self.journal.fileno(), _nothing)
+            self._journal_at = now + period
+        return flushed
+
+    def is_drained(self, expected: Iterable[str]) -> bool:
+        """Whether each of these streams has come to its END."""
+        return all(name in self.streams and self.streams[name].ended for name in expected)
+
+    def summary(self) -> dict[str, dict[str, Any]]:
+        """Return the account of each stream; see `StreamRecorder.summary`."""
+        return {name: recorder.summary() for name, recorder in self.streams.items()}
+
+    def close(self) -> dict[str, dict[str, Any]]:
+        """Close all files, bring them to the disk, write `session.json`; return the summary."""
+        if self.is_closed:
+            return self.summary()
+        self.is_closed = True
+        for recorder in self.streams.values():
+            recorder.close_segment()
+            recorder.settle()
+        summary = self.summary()
+        self.journal.append("closed", stored={name: row["stored"] for name, row in summary.items()})
+        self._sync.close()
+        self.journal.close()
+        self._write_summary(summary)
+        return summary
+
+    def __repr__(self) -> str:
+        stored = sum(recorder.stored for recorder in self.streams.values())
+        state = "closed" if self.is_closed else "recording"
+        return f"<SessionRecorder {self.directory.name} {state} streams={len(self.streams)} stored={stored}>"
+
+    def _restore(self) -> None:
+        for name, past in restore(self.directory).items():
+            recorder = self.stream(name)
+            recorder.births = past.births
+            recorder.files = past.files
+            recorder.next_part = past.next_part
+            recorder.stored = recorder.durable = past.stored
+            recorder.ended = past.ended
+            recorder.resumed = True
+        begun = next(read_journal(self.directory / JOURNAL_NAME).of_kind("recording"), None)
+        self._started_wall_ns = begun.wall_ns if begun is not None else self._started_wall_ns
+
+    def _write_summary(self, summary: dict[str, dict[str, Any]]) -> None:
+        content = {
+            "version": SUMMARY_VERSION,
+            "rig": self.rig,
+            "started_wall_ns": self._started_wall_ns,
+            "closed_wall_ns": time.time_ns(),
+            "max_loss_s": self.max_loss_s,
+            "streams": {name: {**row, "files": self.streams[name].files} for name, row in summary.items()},
+        }
+        write_atomically(self.directory / SUMMARY_NAME, msgspec.json.format(msgspec.json.encode(content), indent=2))
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Put a file in place at once: whoever looks sees the old one or the new one, also after a power loss."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    with beside.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring a folder's names to the disk."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _claim_folder(directory: Path, *, resume: bool) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        held = sorted(path.name for path in directory.glob("*.h5")) + [p.name for p in directory.glob(SUMMARY_NAME)]
+    except OSError as error:
+        raise RecordingFolderError(
+            f"{directory}: cannot record there: {error.strerror}; name another folder"
+        ) from error
+    if held and not resume:
+        raise RecordingFolderError(f"{directory}: holds a recording already ({held[0]}); name another folder")
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise RecordingFolderError(f"{directory}: not writable for this user; name another folder")
+
+
+def _nothing() -> None:
+    """What a journal's sync does afterwards."""

@@ -1,0 +1,187 @@
+"""Checks a recording against itself: counts, sequences, times, CRCs, self-checks, gaps and their reasons.
+
+Everything comes from the files; the journal only explains.  A gap that nobody explained is accepted beside a death
+that can have caused it and only up to ``rate * (max_loss_s + seconds since that death)``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from stations.sources.selfcheck import check_items
+
+from .continuity import UNKNOWN, Gap, explain, join_gaps
+from .errors import JournalError, RecordingFolderError, SegmentFormatError
+from .journal import FILE_NAME, JournalReading, read_journal
+from .ranges import Ranges
+from .report import BadItem, FoundGap, Report, StreamReport
+from .resume import segments_of, told_gaps
+from .segment_reader import Chunk, SegmentReader
+from .session import MAX_LOSS_S, SUMMARY_NAME
+
+DEATH: Final = "death"
+"""Kind of the event that names a process that died."""
+RESTART_S: Final = 60.0
+"""Deaths less than this before a gap was noticed belong to it."""
+
+
+@dataclass(slots=True)
+class _Birth:
+    """What the files of one stream and birth add up to."""
+
+    origin: int
+    rate: float
+    stored: Ranges = field(default_factory=Ranges)
+    last_time: int | None = None
+
+
+def verify(directory: Path) -> Report:
+    """Check a recording; it may be running, closed, killed or recovered.
+
+    Args:
+        directory: the recording's folder.
+
+    Raises:
+        RecordingFolderError: no recording is there.
+    """
+    report = Report(str(directory))
+    journal = _journal(directory, report)
+    report.closed = (directory / SUMMARY_NAME).exists()
+    report.deaths = [str(event.fields.get("name", "?")) for event in journal.of_kind(DEATH)]
+    told = told_gaps(journal)
+    for stream, paths in segments_of(directory).items():
+        found = report.streams[stream] = StreamReport(stream, segments=len(paths))
+        births = _read_stream(paths, found)
+        found.births = len(births)
+        found.stored = sum(len(birth.stored) for birth in births.values())
+        for birth, account in births.items():
+            found.gaps += _gaps(stream, birth, account, told[stream, birth], journal)
+    _check_summary(directory, report)
+    return report
+
+
+def _journal(directory: Path, report: Report) -> JournalReading:
+    try:
+        journal = read_journal(directory / FILE_NAME)
+    except JournalError as error:
+        if not directory.is_dir() or not segments_of(directory):
+            raise RecordingFolderError(f"{directory}: no recording is there (no {FILE_NAME}, no segment)") from error
+        report.problems.append(str(error))
+        return JournalReading((), ())
+    report.problems += journal.problems
+    return journal
+
+
+def _read_stream(paths: list[Path], found: StreamReport) -> dict[int, _Birth]:
+    births: dict[int, _Birth] = {}
+    for path in paths:
+        try:
+            with SegmentReader(path) as segment:
+                _read_segment(segment, births, found)
+        except SegmentFormatError as error:
+            found.problems.append(str(error))
+    return births
+
+
+def _read_segment(segment: SegmentReader, births: dict[int, _Birth], found: StreamReport) -> None:
+    head = segment.head
+    account = births.setdefault(head.birth, _Birth(head.origin, head.rate))
+    if segment.damage:
+        found.problems.append(f"{segment.path.name}: {segment.damage}")
+    if segment.was_killed:
+        found.notes.append(
+            f"{segment.path.name}: its writer was killed or writes still; {segment.trimmed} items trimmed"
+        )
+    found.duplicates += account.stored.add(head.first, segment.end)
+    _check_tables(segment, found)
+    for index in range(len(segment.rows)):
+        try:
+            _check_chunk(segment, segment.chunk(index), account, found)
+        except SegmentFormatError as error:
+            found.bad_items.append(_bad(segment, int(segment.rows[index]["first_seq"]), str(error)))
+
+
+def _check_tables(segment: SegmentReader, found: StreamReport) -> None:
+    """Compare `seq` and `time_ns` with the block rows, which say the same once more."""
+    expected = np.arange(segment.head.first, segment.end, dtype=np.uint64)
+    for at in np.flatnonzero(segment.sequences != expected):
+        found.bad_items.append(_bad(segment, int(expected[at]), f"seq says {segment.sequences[at]}"))
+    firsts = (segment.rows["first_seq"] - segment.head.first).astype(np.int64)
+    for at in np.flatnonzero(segment.times[firsts] != segment.rows["time_ns"]):
+        sequence = int(segment.rows[at]["first_seq"])
+        found.bad_items.append(_bad(segment, sequence, "time_ns differs from the block's"))
+
+
+def _check_chunk(segment: SegmentReader, chunk: Chunk, account: _Birth, found: StreamReport) -> None:
+    # Within a block times follow from the first by a period, or were checked with it: only the seam can go back.
+    if account.last_time is not None and chunk.times[0] <= account.last_time:
+        what = f"time {chunk.times[0]} is not after {account.last_time}"
+        found.backward_times.append(_bad(segment, chunk.first, what))
+    account.last_time = int(chunk.times[-1])
+    if not segment.is_whole(chunk):
+        found.bad_items.append(_bad(segment, chunk.first, f"block of {chunk.count} items fails its CRC"))
+        return
+    kind = (segment.head.meta or {}).get("selfcheck")
+    if kind is not None:
+        found.checked += chunk.count
+        for index in check_items(segment.decode(chunk), kind):
+            found.failed_checks.append(_bad(segment, chunk.first + index, f"fails its {kind} self-check"))
+
+
+def _bad(segment: SegmentReader, sequence: int, what: str) -> BadItem:
+    return BadItem(segment.path.name, f"{segment.head.birth:016x}", sequence, what)
+
+
+def _gaps(stream: str, birth: int, account: _Birth, told: list[Gap], journal: JournalReading) -> list[FoundGap]:
+    end = max([account.stored.end or account.origin, *(gap.end for gap in told)])
+    missing = join_gaps(explain(account.stored.holes(account.origin, end), told, UNKNOWN))
+    noticed = {
+        event.fields["first"]: event.wall_ns
+        for event in journal.of_kind("gap")
+        if event.fields["stream"] == stream and int(event.fields["birth"], 16) == birth
+    }
+    found = []
+    for gap in missing:
+        unknown = gap.reason == UNKNOWN
+        problem = _problem_of(gap, account.rate, noticed.get(gap.first), journal) if unknown else ""
+        found.append(FoundGap(f"{birth:016x}", gap.first, gap.count, gap.reason, problem))
+    return found
+
+
+def _problem_of(gap: Gap, rate: float, noticed_ns: int | None, journal: JournalReading) -> str:
+    """Say why an unexplained gap cannot be accepted; empty when a death explains it."""
+    deaths = [event for event in journal.of_kind(DEATH) if noticed_ns is None or event.wall_ns <= noticed_ns]
+    if not deaths:
+        return "nobody said why, and no process died before it"
+    if noticed_ns is None or not rate:
+        return ""
+    # Deaths come in groups: a Pilot takes its sensors with it.  The first of the group began the loss.
+    group = [event for event in deaths if noticed_ns - event.wall_ns <= RESTART_S * 1e9] or deaths[-1:]
+    begun = journal.of_kind("recording", "resumed")
+    max_loss_s = max((event.fields["max_loss_s"] for event in begun), default=MAX_LOSS_S)
+    longest_s = max_loss_s + (noticed_ns - group[0].wall_ns) / 1e9
+    if gap.count > rate * longest_s:
+        name = group[0].fields.get("name", "?")
+        return f"more than the death of {name} explains ({rate * longest_s:.0f} items in {longest_s:.1f} s)"
+    return ""
+
+
+def _check_summary(directory: Path, report: Report) -> None:
+    """Compare the counts of `session.json` with the files."""
+    if not report.closed:
+        return
+    try:
+        summary: dict[str, Any] = msgspec.json.decode((directory / SUMMARY_NAME).read_bytes())
+        told = {name: row["stored"] for name, row in summary["streams"].items()}
+    except (OSError, msgspec.DecodeError, KeyError, TypeError) as error:
+        report.problems.append(f"{SUMMARY_NAME} cannot be read: {error}")
+        return
+    for name, stored in told.items():
+        found = report.streams.setdefault(name, StreamReport(name))
+        if found.stored != stored:
+            found.problems.append(f"{SUMMARY_NAME} says {stored} items, the files hold {found.stored}")
