@@ -47,7 +47,7 @@ class ReaderProcess:
     """`tools.bench.reader` as a child: one order at a time."""
 
     def __init__(self) -> None:
-        command = [sys.executable, "-m", "tools.bench.reader"]
+        command = [sys.executable, "-P", "-m", "tools.bench.reader"]
         self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
 
     def order(self, name: str, how: str, count: int, pool: int) -> None:
