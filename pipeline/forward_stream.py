@@ -1,0 +1,284 @@
+"""One stream on its way to the Terminal, as a machine without I/O.
+
+The shell (`Forwarder`) tells it what the ring and the link do, asks `step` what to do next, does it, and says `sent`.
+
+F1  ``acked <= told <= sent``: below `acked` all is in the Terminal's ring, below `told` all was put on the wire (as
+    items or as a loss), below `sent` all was put on the wire or given up.
+F2  Blocks are whole, counted from the run's origin; short only at its end or where the writer changed (epoch).
+    Losses are whole blocks too, so the grid of the chunks never shifts.
+F3  When the link goes down, everything from `acked` on counts as not sent; what had arrived comes back as `next`.
+F4  A stream whose link is down or without credit keeps `keep` items of the ring, then gives up its oldest blocks.
+    While the link is up a ring that can wait waits instead: that is what back-pressure is for.
+F5  The run is over when the Terminal has its END, not when it was sent.
+
+    IDLE ──link up: Open──► OPENING ──Opened──► OPEN ──END acked──► FINISHED
+      ▲                        │ Refused          │
+      └──── link down, or ─────┴──────────────────┘
+            1 s after a refusal
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from .block import BlockFlag
+from .channel import Open
+from .credit import Allowance
+from .losses import LAPPED, LINK, LossLog
+
+if TYPE_CHECKING:
+    from .channel import Credit, Opened, Refused
+    from .losses import Loss
+    from .stream_spec import StreamSpec
+
+RETRY_S: Final = 1.0
+"""Pause after a refusal."""
+GRACE_S: Final = 1.0
+"""So long a link may be away before a ring that can wait loses blocks; its writer waits no longer than that anyhow."""
+
+
+class ForwardState(enum.Enum):
+    """Where a stream stands."""
+
+    IDLE = "idle"
+    OPENING = "opening"
+    OPEN = "open"
+    FINISHED = "finished"
+
+
+@dataclass(frozen=True, slots=True)
+class RingState:
+    """What the machine needs to know of a ring: sequences whose items are whole, and which of them are left."""
+
+    published: int
+    oldest: int
+    epoch: int = 0
+    takeover: int | None = None
+    """Sequence at which the writer of `epoch` began, as far as known."""
+    is_final: bool = False
+    """No item will follow: the ring has ended, or another one took its place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Effect: read items [first, first + count) and send them as one block; ``count == 0`` reads nothing."""
+
+    first: int
+    count: int
+    flags: BlockFlag
+    lost: int
+    lost_reason: str
+    origin: int
+    epoch: int
+
+
+class ForwardStream:
+    """Decides what of one ring generation is sent when.
+
+    Args:
+        spec: what the stream is made of.
+        origin: sequence at which the run begins; None to go on with the run in the Terminal's ring.
+        start: where to begin if the Terminal holds nothing of this run.
+        keep: items that may wait in the ring for the link (F4).
+    """
+
+    def __init__(self, spec: StreamSpec, *, origin: int | None, start: int, keep: int) -> None:
+        self.spec = spec
+        self.state = ForwardState.IDLE
+        self.losses = LossLog()
+        self.allowance = Allowance()
+        self.acked = self.told = self.sent = start
+        self.refusal = ""
+        self.stop_at: int | None = None
+        self._origin = origin
+        self._keep = keep
+        self._epoch = spec.epoch
+        self._cuts: deque[tuple[int, int]] = deque()
+        self._opening = 0
+        self._is_up = False
+        self._down_since: float | None = None
+        self._retry_at = 0.0
+        self._end_is_sent = False
+        self._ends_run = True
+        self._cost = spec.slot_bytes
+
+    @property
+    def origin(self) -> int:
+        """Sequence at which the run began."""
+        return self.acked if self._origin is None else self._origin
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the Terminal has everything, and END where the run ends here."""
+        return self.state is ForwardState.FINISHED
+
+    def stop(self, end: int) -> None:
+        """End the run at sequence `end`; what is already on the wire beyond it stays."""
+        self.stop_at = end
+
+    def detach(self) -> None:
+        """Another ring took this one's place: send what is left, but no END, for the run goes on there."""
+        self._ends_run = False
+
+    def link(self, is_up: bool, now: float) -> None:
+        """Note that the connection was made or lost; each connection opens every stream anew."""
+        if is_up == self._is_up:
+            return
+        self._is_up = is_up
+        self._down_since = None if is_up else now
+        if not is_up and not self.is_finished:
+            self._rewind(self.acked)  # F3
+            self._go_idle(0.0)
+
+    def opened(self, message: Opened) -> None:
+        """Take the Terminal's word on where to go on."""
+        if message.opening != self._opening or self.state not in (ForwardState.OPENING, ForwardState.OPEN):
+            return
+        self.refusal = ""
+        self.allowance.reset(message.limit)
+        self._end_is_sent = False
+        if message.origin is not None:
+            self._origin = message.origin
+        self._rewind(message.next)
+        self.acked = message.next
+        self._origin = self.origin
+        self.state = ForwardState.FINISHED if message.ended else ForwardState.OPEN
+
+    def credited(self, message: Credit) -> None:
+        """Take what arrived, and what may follow."""
+        if message.opening != self._opening or self.state is not ForwardState.OPEN:
+            return
+        self.allowance.raise_to(message.limit)
+        if self.acked <= message.next <= self.told:
+            self.acked = message.next
+            self.losses.settle(message.next)
+        if message.ended and self._end_is_sent:
+            self.state = ForwardState.FINISHED  # F5
+
+    def refused(self, message: Refused, now: float) -> None:
+        """The Terminal cannot take the stream now; ask again later."""
+        if message.opening == self._opening and not self.is_finished:
+            self.refusal = message.reason
+            self._rewind(self.acked)
+            self._go_idle(now + RETRY_S)
+
+    def step(self, ring: RingState, now: float) -> Open | Cut | None:
+        """Return what to do next, None if nothing now.  A `Cut` counts only when the shell says `done`."""
+        if self.is_finished:
+            return None
+        self._note_epoch(ring)
+        self._note_lapped(ring)
+        self._give_up(ring, now)
+        if self.state is ForwardState.IDLE and self._is_up and now >= self._retry_at:
+            self.state = ForwardState.OPENING
+            self._opening += 1
+            return Open(self._opening, self.spec, self._origin, self.acked)
+        if self.state is not ForwardState.OPEN:
+            return None
+        if not self._ends_run and ring.is_final and self.acked == ring.published:
+            self.state = ForwardState.FINISHED
+            return None
+        return self._next_cut(ring) if self.allowance.can_spend(self._cost) else None
+
+    def done(self, cut: Cut) -> None:
+        """The block was put on the wire."""
+        self.told = self.sent = cut.first + cut.count
+        if not cut.count and not cut.flags & BlockFlag.END:
+            self.sent = self.losses.run_end(self.told)
+        self.allowance.spend(self._cost)
+        self._end_is_sent = bool(cut.flags & BlockFlag.END)
+
+    def _next_cut(self, ring: RingState) -> Cut | None:
+        loss = self.losses.at(self.told)
+        if loss is not None and loss.end < self.sent:  # a second reason follows: one block carries one
+            return self._cut(loss.end, 0, BlockFlag.GAP, loss)
+        limit = self._limit(ring)
+        left = (ring.published if limit is None else min(ring.published, limit)) - self.sent
+        size = self.spec.block_items
+        if left >= size:
+            return self._cut(self.sent, size, BlockFlag.NONE, loss)
+        if limit is None or ring.published < limit:
+            return None  # the block is not full yet
+        if left > 0:
+            return self._cut(self.sent, left, BlockFlag.NONE, loss)  # F2
+        return self._last_cut(loss) if self.sent == self._end(ring) else None
+
+    def _last_cut(self, loss: Loss | None) -> Cut | None:
+        if self._ends_run:
+            return None if self._end_is_sent else self._cut(self.sent, 0, BlockFlag.END, loss)
+        return self._cut(self.sent, 0, BlockFlag.GAP, loss) if loss else None
+
+    def _cut(self, first: int, count: int, flags: BlockFlag, loss: Loss | None) -> Cut:
+        lost, reason = (loss.end - loss.first, loss.reason) if loss else (0, "")
+        if first - lost == self.origin:
+            flags |= BlockFlag.BEGIN
+        return Cut(first, count, flags, lost, reason, self.origin, self._epoch)
+
+    def _end(self, ring: RingState) -> int | None:
+        """Return the sequence at which the run, or this ring, is over, if that is known."""
+        ends = [end for end in (self.stop_at, ring.published if ring.is_final else None) if end is not None]
+        return max(min(ends), self.sent) if ends else None
+
+    def _limit(self, ring: RingState) -> int | None:
+        """Return the sequence at which the current block must be closed, if one is known."""
+        end = self._end(ring)
+        cut = self._cuts[0][0] if self._cuts else None
+        return min(cut, end) if cut is not None and end is not None else cut if end is None else end
+
+    def _note_epoch(self, ring: RingState) -> None:
+        newest = self._cuts[-1][1] if self._cuts else self._epoch
+        if ring.epoch != newest:
+            boundary = ring.published if ring.takeover is None else ring.takeover
+            self._cuts.append((max(boundary, self.sent), ring.epoch))
+        while self._cuts and self._cuts[0][0] <= self.sent:
+            self._epoch = self._cuts.popleft()[1]
+
+    def _note_lapped(self, ring: RingState) -> None:
+        if ring.oldest > self.sent:
+            # Some room, or the block that is read next is lapped while it is being read.
+            margin = min((ring.published - ring.oldest) // 8, self._keep)
+            self._drop(ring, ring.oldest + margin, LAPPED)
+
+    def _give_up(self, ring: RingState, now: float) -> None:
+        lag = ring.published - self.sent
+        if lag <= self._keep:
+            return
+        is_away = not self._is_up or self.state is not ForwardState.OPEN
+        if self._down_since is None:
+            self._down_since = now
+        if self.spec.can_wait and (self._is_up or now - self._down_since < GRACE_S):
+            return
+        if is_away or not self.allowance.can_spend(self._cost):
+            self._drop(ring, ring.published - self._keep, LINK)
+
+    def _drop(self, ring: RingState, sequence: int, reason: str) -> None:
+        """Give up whole blocks until `sequence` is reached, never beyond what is published or must be cut (F2)."""
+        size = self.spec.block_items
+        blocks = -(-(sequence - self.sent) // size)
+        end = self.sent + blocks * size
+        limit = self._limit(ring)
+        if end > ring.published:
+            end = ring.published - (ring.published - self.sent) % size
+        if limit is not None and (end > limit or limit == ring.published):
+            end = limit
+        self.losses.add(self.sent, end, reason)
+        self.sent = max(self.sent, end)
+
+    def _rewind(self, sequence: int) -> None:
+        self.losses.settle(min(sequence, self.told))
+        self.losses.discard_below(sequence)
+        self.told = sequence
+        self.sent = self.losses.run_end(sequence)
+        self.losses.discard_from(self.sent)
+        self._end_is_sent = False
+
+    def _go_idle(self, retry_at: float) -> None:
+        self.state = ForwardState.IDLE
+        self._retry_at = retry_at
+
+    def __repr__(self) -> str:
+        return (f"<ForwardStream {self.spec.stream} {self.state.value} sent={self.sent} acked={self.acked} "
+                f"lapped={self.losses.total(LAPPED)} link={self.losses.total(LINK)}>")  # fmt: skip
