@@ -38,8 +38,8 @@ def dump_rig(rig: Rig) -> str:
 def _stream(entry: StreamSection) -> dict[str, Any]:
     """Return a stream's table; what is absent in TOML's way is left out."""
     table: dict[str, Any] = msgspec.to_builtins(entry)
-    options = table.pop("options")
-    return {key: value for key, value in {**table, **options}.items() if value is not None}
+    del table["options"]  # as they were read: to_builtins would make strings of dates
+    return {key: value for key, value in {**table, **entry.options}.items() if value is not None}
 
 
 def _tables(table: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[str]:

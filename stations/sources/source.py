@@ -39,6 +39,8 @@ class SourceSpec:
     """Should the sensor call `read_into` at `rate`?  False for a device that blocks until it has something."""
     regular: bool = True
     """Are items spaced by 1/rate, so that times are scheduled, not measured?"""
+    finite: bool = False
+    """Does it end by itself?  A run without a duration ends when all finite sources have."""
     labels: tuple[str, ...] = ()
     """A name per channel, or none."""
     unit: str = ""

@@ -65,6 +65,7 @@ class VideoSource:
             can_wait=True,
             paced=not is_free,
             regular=not is_free,
+            finite=not self._loop,
             meta={"file": self.path.name},
         )
 

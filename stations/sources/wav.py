@@ -80,6 +80,7 @@ class WavSource:
             rate=header.rate if self._rate is None or self._rate == "max" else self._rate,
             can_wait=True,
             paced=not is_free,
+            finite=not self._loop,
             meta={"file": self.path.name},
         )
         self._header = header

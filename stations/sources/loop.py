@@ -1,0 +1,169 @@
+"""The sensor loop: items from one source into one ring.
+
+It waits for the time of an item *outside* the claim, since a claim held open costs every reader its slots, claims,
+lets the source fill, publishes with times, and counts on its own what it published.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Final, Literal, Protocol
+
+from stations.errors import SourceFailedError
+
+from .pace import Clock, MonotonicClock, Schedule, Times
+from .source import Array, Reading, Source, SourceSpec
+
+Outcome = Literal["ended", "halted"]
+
+IMAGE_BYTES: Final = 64 * 1024
+"""Items of this size are claimed one at a time."""
+BLOCK_S: Final = 0.01
+"""Samples are claimed for so long: 100 claims a second cost little, and 10 ms is less than anybody sees."""
+FREE_BLOCK_BYTES: Final = 64 * 1024
+"""Bytes claimed at once from a source that gives as fast as it is asked."""
+
+log = logging.getLogger(__name__)
+
+
+class Claim(AbstractContextManager[Array], Protocol):
+    """Slots being filled; what leaving does is the ring's affair once `publish` was called."""
+
+    def publish(self, count: int, time_ns: int | None = None, period_ns: int = 0) -> object:
+        """Publish the first items; 0 gives all back."""
+        ...
+
+
+class Writer(Protocol):
+    """What the loop needs of a ring."""
+
+    @property
+    def slots(self) -> int:
+        """Items that the ring holds."""
+        ...
+
+    def claim(self, n: int) -> Claim:
+        """Take the next slots."""
+        ...
+
+
+def block_for(spec: SourceSpec, slots: int) -> int:
+    """Return how many items to claim at once: one image, or 10 ms of samples, never more than a quarter of the ring."""
+    if spec.item_bytes >= IMAGE_BYTES or not spec.regular or spec.rate is None:
+        return 1
+    is_free = spec.can_wait and not spec.paced
+    wanted = FREE_BLOCK_BYTES // spec.item_bytes if is_free else int(spec.rate * BLOCK_S)
+    return max(1, min(wanted, slots // 4))
+
+
+class SensorLoop:
+    """Moves items from an open source into a ring until halted or until the source ends.
+
+    One thread calls it.  Times are scheduled for regular sources that the loop paces or that can wait (a file's own
+    time line), taken from the source where it knows them, and measured on arrival otherwise.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        writer: Writer,
+        *,
+        clock: Clock | None = None,
+        on_count: Callable[[int], object] | None = None,
+    ) -> None:
+        """Prepare; nothing is read yet.
+
+        Args:
+            source: open.
+            writer: the ring, of the source's shape and dtype.
+            clock: CLOCK_MONOTONIC if None.
+            on_count: told the items published by this loop so far, after each publication.
+        """
+        self._source = source
+        self._spec = source.spec
+        self._writer = writer
+        self._clock: Clock = clock or MonotonicClock()
+        self._on_count = on_count
+        self._block = block_for(self._spec, writer.slots)
+        start_ns = self._clock.now_ns()
+        self._times = Times(self._spec, start_ns)
+        is_scheduled = self._spec.regular and (self._spec.paced or self._spec.can_wait)
+        rate = self._spec.rate
+        self._schedule = Schedule(rate, start_ns) if rate is not None and (is_scheduled or self._spec.paced) else None
+        self._is_scheduled = is_scheduled and self._schedule is not None
+        self.counted = 0
+        """Items that this loop published, counted here and not read from the ring."""
+
+    def run(self, halt: threading.Event) -> Outcome:
+        """Acquire until halted or ended.
+
+        Raises:
+            SourceError: what the source reads is wrong.
+            SourceFailedError: the source breaks its promises.
+            ShmError: the ring cannot be written.
+        """
+        while not halt.is_set():
+            if not self._await_due(halt):
+                return "halted"
+            if self._step() == "ended":
+                return "ended"
+        return "halted"
+
+    @property
+    def slips(self) -> int:
+        """How often the schedule was more than a second late and began anew."""
+        return self._schedule.slips if self._schedule is not None else 0
+
+    @property
+    def repaired(self) -> int:
+        """Times that had to be moved to come after those before them."""
+        return self._times.repaired
+
+    def __repr__(self) -> str:
+        return f"<SensorLoop counted={self.counted} slips={self.slips} repaired={self.repaired}>"
+
+    def _await_due(self, halt: threading.Event) -> bool:
+        """Wait until the last item of the next block is due: a sample's time is never in the future."""
+        if self._schedule is None or not self._spec.paced:
+            return True
+        last = self.counted + self._block - 1
+        if not self._clock.wait(halt, self._schedule.time_ns(last)):
+            return False
+        self._schedule.slip_to(last, self._clock.now_ns())
+        return True
+
+    def _step(self) -> Literal["ended", "going"]:
+        """Claim, fill, publish one block."""
+        claim = self._writer.claim(self._block)
+        with claim as slots:
+            before_ns = self._clock.now_ns()
+            reading = self._source.read_into(slots)
+            if reading is None:  # nothing yet
+                claim.publish(0)
+                return "going"
+            count = reading.count if isinstance(reading, Reading) else int(reading)
+            if not 0 <= count <= len(slots):
+                raise SourceFailedError(
+                    f"{type(self._source).__name__}.read_into returned {count} for room of {len(slots)}; "
+                    "return how many items were filled"
+                )
+            if count == 0:
+                claim.publish(0)
+                return "ended"
+            time_ns, period_ns = self._times_of(reading, count, before_ns)
+            claim.publish(count, time_ns=time_ns, period_ns=period_ns)
+        self.counted += count
+        if self._on_count is not None:
+            self._on_count(self.counted)
+        return "going"
+
+    def _times_of(self, reading: int | Reading, count: int, before_ns: int) -> tuple[int, int]:
+        if isinstance(reading, Reading):
+            return self._times.stated(count, reading.time_ns, reading.period_ns)
+        if self._is_scheduled and self._schedule is not None:
+            return self._times.stated(count, self._schedule.time_ns(self.counted), self._spec.period_ns)
+        # A reading that the loop asked for was taken when it asked; a device that blocks gave it when it returned.
+        return self._times.arrived(count, before_ns if self._spec.paced else self._clock.now_ns())

@@ -1,0 +1,128 @@
+"""Rig files: what is accepted, and the one line that says why not."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from stations.config import Rig, dump_rig, load_rig, parse_rig
+from stations.errors import BadInputError, ConfigError
+
+WHOLE = """
+[rig]
+name = "room-1"
+output = "out"
+DRAWFPS = 30
+LOGDIR = "elsewhere"
+[terminal]
+MSGPORT = 5565
+[restart]
+recorder = "stop"
+[pilots.left]
+MSGPORT = 5570
+[pilots.left.streams.eye]
+source = "video:clips/eye.mp4"
+loop = true
+rate = "max"
+seconds = 1.5
+restart = "ignore"
+[pilots.left.streams.own]
+ring = "cam0"
+codec = "raw"
+"""
+
+
+def read(text: str, folder: str = "/rigs") -> Rig:
+    return parse_rig(text, folder=Path(folder), name="rig.toml")
+
+
+def test_rig_file_is_read_with_its_upper_case_names() -> None:
+    """Preferences are upper case in the file and fields here."""
+    rig = read(WHOLE)
+    eye, own = rig.pilots["left"].streams.values()
+    assert (30, "elsewhere", 5565) == (rig.rig.draw_fps, rig.rig.log_dir, rig.terminal.msg_port)
+    assert ("stop", "restart") == (rig.restart.recorder, rig.restart.view)
+    assert {"loop": True, "rate": "max"} == eye.options
+    assert (1.5, "ignore", "cam0", "raw") == (eye.seconds, eye.restart, own.ring, own.codec)
+    assert ["left.eye", "left.own"] == [name for _, name, _ in rig.streams()]
+    assert "<Rig room-1: 1 pilots, 2 streams>" == repr(rig)
+
+
+def test_paths_of_sources_start_at_the_rig_file() -> None:
+    """A rig can be started from any folder."""
+    assert "video:/rigs/clips/eye.mp4" == read(WHOLE).pilots["left"].streams["eye"].source
+
+
+def test_dumped_rig_reads_as_the_same_rig() -> None:
+    """Writing and reading lose nothing, whatever the options hold."""
+    odd = WHOLE + '[pilots.left.streams.user]\nsource = "python:a:B"\nname = "\\"q\\" \\u007f\\n"\n'
+    odd += 'list = [1, 2.5, "x"]\ntable = { "a b" = true, c = { d = -1 } }\nwhen = 2026-01-02T03:04:05\n'
+    rig = read(odd)
+    assert rig == read(dump_rig(rig))
+
+
+def test_packaged_demo_is_a_good_rig() -> None:
+    """The demo has two pilots and three streams, within 384 MiB of rings."""
+    with resources.as_file(resources.files("tools") / "demo.toml") as path:
+        rig = load_rig(path)
+    streams = {name: entry for _, name, entry in rig.streams()}
+    assert {"pilot1.cam0", "pilot1.host", "pilot2.probe"} == set(streams)
+    camera = streams["pilot1.cam0"].seconds * 60 * 640 * 480 * 3
+    probe = streams["pilot2.probe"].seconds * 30_000 * 32 * 2
+    assert 2.1 * (camera + probe) < 384 * 2**20
+
+
+BAD = {
+    'name = "a"': "name: unknown key; known: pilots, restart, rig, terminal",
+    "": "there is no [rig]; add [rig] with name = …",
+    "[rig": "not TOML: expected ']' at the end of a table declaration (at end of document)",
+    "[rig]": "rig: add name = …",
+    '[rig]\nname = "a"\nDRAWFSP = 3': "rig.DRAWFSP: unknown key; did you mean 'DRAWFPS'?",
+    '[rig]\nname = "a"\ndrawfps = 3': "rig.drawfps: unknown key; did you mean 'DRAWFPS'?",
+    '[rig]\nname = "a"\nDRAWFPS = 0': "rig.DRAWFPS: expected float > 0.0",
+    '[rig]\nname = "a/b"': "rig.name: letters, digits, - and _ are allowed, and no _ in front",
+    '[rig]\nname = "a"\nLOGLEVEL = "LOUD"': "rig.LOGLEVEL: 'LOUD' is none of DEBUG, INFO, WARNING, ERROR, CRITICAL",
+    '[rig]\nname = "a"\n[terminal]\nMSGPORT = 70000': "terminal.MSGPORT: expected int <= 65535",
+    '[rig]\nname = "a"\n[terminal]\nMSGPORT = 5\nVIEWPORT = 5': "terminal.VIEWPORT: port 5 is terminal.MSGPORT already",
+    '[rig]\nname = "a"\n[pilots.T]': "pilots.T: the Terminal has this id",
+    '[rig]\nname = "a"\n[pilots._p]': "pilots: '_p' cannot be a name",
+    '[rig]\nname = "a"\n[pilots.p]\nMSGPROT = 1': "pilots.p.MSGPROT: unknown key; did you mean 'MSGPORT'?",
+    '[rig]\nname = "a"\n[pilots.p.streams]\nc = 1': "pilots.p.streams.c: expected a table, got 1",
+    '[rig]\nname = "a"\n[pilots.p.streams.c]': "pilots.p.streams.c: a stream has either a source = … or a ring = …",
+}
+BAD_STREAMS = {
+    'source = "vido:x"': "unknown source 'vido:x'; did you mean 'video'?",
+    'source = "video:x"\nlop = true': "video:x has no option 'lop'; did you mean 'loop'?",
+    'source = "video:x"\nsecnds = 3': "video:x has no option 'secnds'; did you mean 'seconds'?",
+    'source = "host"\nrate = -1': "host: rate = -1: expected float > 0.0",
+    'source = "synthetic:camera"\nshape = [9]': "synthetic:camera: shape = [9]: expected array of length >= 2",
+    'ring = "r"\nrate = 3': "rate: unknown key",
+    'source = "host"\nring = "r"': "a stream has either a source = … or a ring = …",
+}
+
+
+@pytest.mark.parametrize(("text", "message"), BAD.items())
+def test_bad_rig_file_is_refused_in_one_line(text: str, message: str) -> None:
+    """The message begins with the file and the dotted path, and says what to do."""
+    with pytest.raises(ConfigError) as refused:
+        read(text)
+    assert str(refused.value).startswith(f"rig.toml: {message}")
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("text", "message"), BAD_STREAMS.items())
+def test_bad_stream_is_refused_with_its_path(text: str, message: str) -> None:
+    """A typing error in a stream's table is found before any process starts."""
+    with pytest.raises(ConfigError) as refused:
+        read(f'[rig]\nname = "a"\n[pilots.p.streams.c]\n{text}')
+    assert "rig.toml: pilots.p.streams.c" in str(refused.value)
+    assert message in str(refused.value)
+
+
+def test_missing_rig_file_is_bad_input(tmp_path: Path) -> None:
+    """It ends a command with exit code 2."""
+    with pytest.raises(BadInputError, match=r"no rig file .*none\.toml"):
+        load_rig(tmp_path / "none.toml")
+    assert 2 == BadInputError.exit_code
