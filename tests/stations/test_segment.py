@@ -1,0 +1,112 @@
+"""A segment file, read by stock h5py and hdf5plugin: the independent witness."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import hdf5plugin  # noqa: F401 - registers the blosc filter with h5py
+import numpy as np
+import pytest
+from support.recordings import BIRTH, MadeStream
+
+from stations.recording import SegmentFile, SegmentFullError, SegmentReader
+from stations.recording.stream_recorder import head_of
+
+
+def write(path: Path, made: MadeStream, end: int, codecs: tuple[str, ...] = ("blosc", "raw")) -> list[bytes]:
+    """Write [0, end) with the codecs in turn; return the payloads."""
+    payloads = []
+    first = made.block(0)
+    segment = SegmentFile(path, head_of(first, made.spec, rig="demo", part=0, origin=0))
+    for number, at in enumerate(range(0, end, made.spec.block_items)):
+        block = made.block(at, min(made.spec.block_items, end - at), codec=codecs[number % len(codecs)])
+        segment.append(block)
+        payloads.append(bytes(block.payload))
+    segment.close()
+    return payloads
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        MadeStream(),
+        MadeStream("pilot1.ephys", shape=(32,), dtype="<i2", block_items=64, rate=3000),
+        MadeStream("pilot1.host", shape=(5,), dtype="<f8", rate=20, regular=False),
+        MadeStream("pilot1.scalar", shape=(), dtype="<u4", block_items=16),
+    ],
+    ids=lambda made: str(made.spec.stream),
+)
+def test_stock_h5py_reads_every_bit(tmp_path: Path, made: MadeStream) -> None:
+    """Items equal what was sent, the last block being short; chunks on disk are the payloads, byte for byte."""
+    end = 5 * made.spec.block_items + (7 if made.spec.block_items > 7 else 0)
+    payloads = write(tmp_path / "a.h5", made, end)
+
+    with h5py.File(tmp_path / "a.h5", "r") as file:
+        data = file["data"]
+        np.testing.assert_array_equal(made.items(0, end), data[:], strict=True)
+        offsets = range(0, end, made.spec.block_items)
+        chunks = [data.id.read_direct_chunk((at, *(0 for _ in made.spec.shape))) for at in offsets]
+        assert payloads == [payload for _, payload in chunks]
+        assert [0, 1] == [mask for mask, _ in chunks][:2]
+        assert list(offsets) == file["blocks"]["first_seq"].tolist()
+        assert made.times(0, end)[:: made.spec.block_items].tolist() == file["blocks"]["time_ns"].tolist()
+
+
+def test_images_carry_sequence_and_time_each_and_samples_a_row_per_block(tmp_path: Path) -> None:
+    """`seq` and `time_ns` exist for images and irregular streams only."""
+    image, trace = MadeStream(), MadeStream(shape=(4,), dtype="<i2", block_items=32)
+    write(tmp_path / "image.h5", image, 5)
+    write(tmp_path / "trace.h5", trace, 64)
+
+    with h5py.File(tmp_path / "image.h5", "r") as file:
+        assert list(range(5)) == file["seq"][:].tolist()
+        assert image.times(0, 5).tolist() == file["time_ns"][:].tolist()
+    with h5py.File(tmp_path / "trace.h5", "r") as file:
+        assert {"data", "blocks"} == set(file)
+    with SegmentReader(tmp_path / "trace.h5") as segment:
+        np.testing.assert_array_equal(trace.times(0, 64), segment.times)
+
+
+def test_attributes_tell_the_stream(tmp_path: Path) -> None:
+    """Everything known of the stream is in the file, in words that any HDF5 tool shows."""
+    made = MadeStream(meta={"selfcheck": "camera"})
+    write(tmp_path / "a.h5", made, 1)
+
+    with h5py.File(tmp_path / "a.h5", "r") as file:
+        attributes = dict(file.attrs)
+    expected = {
+        "layout": 1, "rig": "demo", "stream": "pilot1.cam0", "part": 0, "birth": f"{BIRTH:016x}", "epoch": 0,
+        "first": 0, "origin": 0, "dtype": '"|u1"', "shape": "[12, 16, 3]", "block_items": 1, "regular": True, "rate": 100.0,
+        "labels": '["a", "\\u00fc"]', "unit": "V", "clock_domain": "box", "clock_monotonic_ns": 5,
+        "clock_realtime_ns": 7, "meta": '{"selfcheck": "camera"}',
+    }  # fmt: skip
+    assert expected == attributes
+    with SegmentReader(tmp_path / "a.h5") as segment:
+        assert (BIRTH, ("a", "ü"), (12, 16, 3)) == (segment.head.birth, segment.head.labels, segment.head.shape)
+
+
+def test_raw_chunks_need_no_plugin(tmp_path: Path) -> None:
+    """A file of raw blocks is read by h5py alone."""
+    made = MadeStream()
+    write(tmp_path / "a.h5", made, 3, codecs=("raw",))
+    code = f"import h5py; print(h5py.File({str(tmp_path / 'a.h5')!r})['data'][2].sum())"
+
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert made.items(2, 1).sum() == int(result.stdout)
+
+
+def test_nothing_follows_a_short_block(tmp_path: Path) -> None:
+    """Chunks lie on a grid, so a short block ends its file, and a hole cannot be written."""
+    made = MadeStream(shape=(4,), block_items=8)
+    segment = SegmentFile(tmp_path / "a.h5", head_of(made.block(0), made.spec, rig="demo", part=0, origin=0))
+    with pytest.raises(SegmentFullError, match="block 8 cannot follow item 0"):
+        segment.append(made.block(8))
+    segment.append(made.block(0, 3))
+
+    with pytest.raises(SegmentFullError, match="block 3 cannot follow"):
+        segment.append(made.block(3))
+    segment.close()
