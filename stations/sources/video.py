@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from stations.errors import MissingExtraError, SourceError
+from stations.errors import MissingExtraError, SourceError, SourceFailedError, StationError
 
 from .files import check_file
 from .options import Rate
@@ -70,7 +70,11 @@ class VideoSource:
         )
 
     def read_into(self, out: Array) -> int:
-        """Decode the next images; 0 at the end of a file that does not loop."""
+        """Decode the next images; 0 at the end of a file that does not loop.
+
+        Raises:
+            SourceFailedError: the file is damaged further on, or changes its size.
+        """
         count = 0
         for slot in out:
             image = self._next_image()
@@ -78,7 +82,7 @@ class VideoSource:
                 break
             if image.shape != slot.shape:
                 size = f"{image.shape[1]}x{image.shape[0]}"
-                raise SourceError(f"video {self.path} changes its size to {size} at image {self._index}; re-encode it")
+                raise SourceFailedError(f"video {self.path} changes its size to {size} at image {self._index}; re-encode it")
             np.copyto(slot, image)
             self._index += 1
             count += 1
@@ -122,10 +126,13 @@ class VideoSource:
         except failure as error:
             raise self._undecodable(error) from error
 
-    def _undecodable(self, error: Exception) -> SourceError:
+    def _undecodable(self, error: Exception) -> StationError:
+        """Refuse a file that cannot be opened; damage further on is the stream's own affair, not the rig's."""
         reason = getattr(error, "strerror", None) or str(error)
-        at = f" at image {self._index}" if self._index else ""
-        return SourceError(f"cannot decode video {self.path}{at}: {reason}; play it with ffplay, or re-encode it")
+        hint = "play it with ffplay, or re-encode it"
+        if self._index:
+            return SourceFailedError(f"cannot decode video {self.path} at image {self._index}: {reason}; {hint}")
+        return SourceError(f"cannot decode video {self.path}: {reason}; {hint}")
 
 
 def _pyav() -> Any:

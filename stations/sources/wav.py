@@ -8,7 +8,7 @@ from typing import BinaryIO, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from stations.errors import SourceError
+from stations.errors import SourceError, SourceFailedError
 
 from .files import check_file
 from .options import Rate
@@ -97,7 +97,7 @@ class WavSource:
         values = np.empty((count, self._header.channels, 3), np.uint8) if wide else out[:count]
         wanted = count * self._header.channels * self._header.sample_bytes
         if self._read_bytes(values) != wanted:
-            raise SourceError(f"{self.path} became shorter while it was read; it is still being written")
+            raise SourceFailedError(f"{self.path} became shorter while it was read; it is still being written")
         if wide:
             out[:count] = widen(values)
         self._left -= count
