@@ -50,7 +50,7 @@ class Ring(Writer, Protocol):
         """Tell the readers that nothing follows."""
         ...
 
-    def close(self, unlink: bool = True) -> None:
+    def close(self, *, unlink: bool = True) -> None:
         """Let go of it."""
         ...
 

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 class Claim(AbstractContextManager[Array], Protocol):
     """Slots being filled; what leaving does is the ring's affair once `publish` was called."""
 
-    def publish(self, count: int, time_ns: int | None = None, period_ns: int = 0) -> object:
+    def publish(self, count: int, /, time_ns: int | None = None, period_ns: int = 0) -> object:
         """Publish the first items; 0 gives all back."""
         ...
 
@@ -45,7 +45,7 @@ class Writer(Protocol):
         """Items that the ring holds."""
         ...
 
-    def claim(self, n: int) -> Claim:
+    def claim(self, n: int, /) -> Claim:
         """Take the next slots."""
         ...
 

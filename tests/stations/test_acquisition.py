@@ -59,7 +59,7 @@ class Ring(ListRing):
     def end(self) -> None:
         self.ended = True
 
-    def close(self, unlink: bool = True) -> None:
+    def close(self, *, unlink: bool = True) -> None:
         self.closed = unlink
 
 
