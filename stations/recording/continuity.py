@@ -78,6 +78,12 @@ class BirthAccount:
         self.stored.add(first, first + count)
         self.end = first + count
 
+    def take_back(self, end: int, reason: str) -> None:
+        """Count what was stored from `end` on as missing."""
+        self.stored = Ranges((first, min(last, end)) for first, last in self.stored if first < end)
+        if end < self.end:
+            self.gaps.append(Gap(end, self.end - end, reason))
+
     def summary(self) -> dict[str, Any]:
         """Return the account as plain values, gaps with equal reasons joined."""
         return {

@@ -10,7 +10,9 @@ from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
-_Job = tuple[int, Callable[[], None]]
+Done = Callable[[str], None]
+"""Called with an empty string, or with why the disk failed."""
+_Job = tuple[int, Done]
 
 
 class DiskSync:
@@ -21,18 +23,17 @@ class DiskSync:
 
     def __init__(self) -> None:
         self.synced = 0
-        self.failed = ""
-        """Why the last sync failed; empty when it did not."""
+        self.failed = 0
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="disk-sync", daemon=True)
         self._thread.start()
 
-    def submit(self, fd: int, done: Callable[[], None]) -> None:
-        """Ask for a sync of `fd`; `done` is called on the sync thread once its bytes are on the disk.
+    def submit(self, fd: int, done: Done) -> None:
+        """Ask for a sync of `fd`; `done` is called on the sync thread once its bytes are on the disk, or cannot be.
 
         Args:
             fd: stays open until `done` was called.
-            done: sets a value and returns; it is not called when the disk failed.
+            done: sets a value and returns.
         """
         self._jobs.put((fd, done))
 
@@ -42,16 +43,21 @@ class DiskSync:
         self._thread.join()
 
     def __repr__(self) -> str:
-        return f"<DiskSync synced={self.synced} waiting={self._jobs.qsize()}{' FAILED' if self.failed else ''}>"
+        return f"<DiskSync synced={self.synced} failed={self.failed} waiting={self._jobs.qsize()}>"
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             fd, done = job
-            try:
-                os.fdatasync(fd)
-            except OSError as error:
-                self.failed = str(error)
-                log.error("fdatasync failed: %s", error)  # noqa: TRY400 - the disk's fault, its message says all
-                continue
-            self.synced += 1
-            done()
+            error = _sync(fd)
+            self.synced += not error
+            self.failed += bool(error)
+            done(error)
+
+
+def _sync(fd: int) -> str:
+    try:
+        os.fdatasync(fd)
+    except OSError as error:
+        log.error("fdatasync failed: %s", error)  # noqa: TRY400 - the disk's fault, its message says all
+        return str(error)
+    return ""

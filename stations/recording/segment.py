@@ -7,6 +7,7 @@ tables, and readers trim to the shortest.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from pathlib import Path
@@ -19,10 +20,13 @@ from pipeline.block import Block
 from pipeline.stream_spec import dtype_of_json
 
 from . import layout
-from .errors import DiskError, SegmentFullError
+from .errors import DiskError, SegmentFormatError, SegmentFullError
 from .layout import SegmentHead
+from .segment_reader import SegmentReader
 
 RAW: Final = "raw"
+_HDF5_ERRORS: Final = (OSError, RuntimeError, ValueError)
+"""What h5py raises when HDF5 fails, by the kind of call."""
 HIDDEN: Final = ".{}.new"
 """Name of a file that is not ready yet."""
 
@@ -49,8 +53,8 @@ class SegmentFile:
         self._times: list[np.ndarray[Any, np.dtype[np.int64]]] = []
         try:
             self._create()
-        except OSError as error:
-            raise DiskError(f"{path}: cannot create the segment: {error}") from error
+        except _HDF5_ERRORS as error:
+            raise DiskError(f"{path}: cannot create the segment: {_why(error)}") from error
         # A descriptor of our own: it outlives the file object, so that a worker can sync what was closed.
         self.fd = os.dup(self._file.id.get_vfd_handle())
 
@@ -76,8 +80,8 @@ class SegmentFile:
         mask = layout.FILTER_SKIPPED if header.codec == RAW else layout.AS_WRITTEN
         try:
             self._data.id.write_direct_chunk((self.items, *(0 for _ in self.head.shape)), block.payload, mask)
-        except OSError as error:
-            raise DiskError(f"{self.path}: block {header.first} not written: {error}") from error
+        except _HDF5_ERRORS as error:
+            raise DiskError(f"{self.path}: block {header.first} not written: {_why(error)}") from error
         self._rows.append(
             (
                 header.first,
@@ -109,23 +113,29 @@ class SegmentFile:
             for dataset in self._tables.values():
                 dataset.id.flush()
             self._data.id.flush()
-        except OSError as error:
-            raise DiskError(f"{self.path}: flush failed: {error}") from error
+        except _HDF5_ERRORS as error:
+            raise DiskError(f"{self.path}: flush failed: {_why(error)}") from error
         return self.end
 
     def close(self) -> None:
         """Flush and close; the file then opens plainly.  `fd` stays open for a last sync."""
         if self._file:
             self.flush()
-            self._file.close()
+            try:
+                self._file.close()
+            except _HDF5_ERRORS as error:
+                raise DiskError(f"{self.path}: close failed: {_why(error)}") from error
 
-    def abandon(self) -> None:
-        """Close what can be closed after the disk failed; readers trim what is not whole."""
-        try:
+    def abandon(self) -> int:
+        """Close what can be closed after the disk failed; return the sequence after the last item the file kept."""
+        with contextlib.suppress(*_HDF5_ERRORS):  # HDF5 cannot write its last words; what was flushed stays readable
             self._file.close()
-        except (OSError, RuntimeError):
-            # HDF5 could not write its last words; what was flushed before stays readable.
-            self.is_full = True
+        self.is_full = True
+        try:
+            with SegmentReader(self.path) as kept:
+                return kept.end
+        except SegmentFormatError:
+            return self.head.first
 
     def __repr__(self) -> str:
         state = "open" if self._file else "closed"
@@ -181,3 +191,9 @@ def create_datasets(file: h5py.File, head: SegmentHead) -> tuple[h5py.Dataset, l
     return data, [
         file.create_dataset(name, shape=(0,), maxshape=(None,), dtype=row, chunks=(rows,)) for name, row, rows in tables
     ]
+
+
+def _why(error: BaseException) -> str:
+    """Return HDF5's many lines as the system's one."""
+    number = getattr(error, "errno", None)
+    return os.strerror(number) if number else str(error).partition("\n")[0]

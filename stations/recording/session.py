@@ -198,5 +198,5 @@ def _claim_folder(directory: Path, *, resume: bool) -> None:
         raise RecordingFolderError(f"{directory}: not writable for this user; name another folder")
 
 
-def _nothing() -> None:
+def _nothing(_error: str) -> None:
     """What a journal's sync does afterwards."""

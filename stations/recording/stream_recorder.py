@@ -6,8 +6,8 @@ a short block, after a gap.  So within a file the sequences have no hole.
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,14 +18,15 @@ from pipeline.block import Block, BlockFlag
 from pipeline.codec import checksum
 from pipeline.stream_spec import StreamSpec
 
-from .continuity import DISK, RECORDER, UNKNOWN, BirthAccount, Gap
-from .disksync import DiskSync
-from .errors import DiskError
+from .continuity import DISK, RECORDER, UNKNOWN, BirthAccount, Gap, join_gaps
+from .disksync import DiskSync, Done
+from .errors import DiskError, JournalError
 from .journal import Journal
 from .layout import SegmentHead
 from .segment import RAW, SegmentFile
 
 FIRST_PART: Final = 0
+log = logging.getLogger(__name__)
 
 
 def segment_name(stream: str, part: int) -> str:
@@ -114,23 +115,24 @@ class StreamRecorder:
 
     def close_segment(self) -> None:
         """End the current segment; its last bytes are synced and its descriptor closed on the sync thread."""
-        segment, self._segment = self._segment, None
+        segment = self._segment
         if segment is None:
             return
         try:
             segment.close()
         except DiskError as error:
-            segment.abandon()
             self._fail(error)
+            return
+        self._segment = None
         self._sync.submit(segment.fd, self._set_durable(self.stored, segment.fd))
-        self._journal.append(
-            "segment_closed", stream=self.stream, file=segment.path.name, end=segment.end, items=segment.items
-        )
+        self._tell("segment_closed", file=segment.path.name, end=segment.end, items=segment.items)
 
     def settle(self) -> None:
-        """Account for what an earlier process saw and did not keep, and which did not come again."""
+        """Tell what was not told: losses to the disk, and what an earlier process saw that did not come again."""
         for account in self.births.values():
             self._tell_gaps(account, account.advance(account.told_end, otherwise=RECORDER))
+            if self.failed:
+                self._tell_gaps(account, tuple(gap for gap in join_gaps(account.gaps) if gap.reason == DISK))
 
     def summary(self) -> dict[str, Any]:
         """Return the stream's account as plain values; births as 16 hex digits."""
@@ -161,7 +163,7 @@ class StreamRecorder:
             except DiskError as error:
                 self._fail(error)
         if self.failed:
-            self._tell_gaps(account, account.advance(header.first + header.count, otherwise=DISK))
+            account.advance(header.first + header.count, otherwise=DISK)  # told once, by `settle`
             return 0
         account.store(header.first, header.count)
         self.stored += header.count
@@ -178,9 +180,8 @@ class StreamRecorder:
             self.next_part += 1
             self._segment = SegmentFile(self._directory / name, head)
             self.files.append(name)
-            self._journal.append(
+            self._tell(
                 "segment",
-                stream=self.stream,
                 file=name,
                 birth=f"{head.birth:016x}",
                 epoch=head.epoch,
@@ -191,9 +192,8 @@ class StreamRecorder:
 
     def _tell_gaps(self, account: BirthAccount, gaps: tuple[Gap, ...]) -> None:
         for gap in gaps:
-            self._journal.append(
+            self._tell(
                 "gap",
-                stream=self.stream,
                 birth=f"{account.birth:016x}",
                 first=gap.first,
                 count=gap.count,
@@ -203,17 +203,35 @@ class StreamRecorder:
     def _end(self, account: BirthAccount) -> None:
         self.ended = True
         self.close_segment()
-        self._journal.append("end", stream=self.stream, birth=f"{account.birth:016x}", end=account.end)
+        self._tell("end", birth=f"{account.birth:016x}", end=account.end)
+
+    def _tell(self, kind: str, **fields: Any) -> None:
+        try:
+            self._journal.append(kind, stream=self.stream, **fields)
+        except JournalError as error:  # the same full disk: the account itself is kept, and told at STOP
+            log.error("%s", error)  # noqa: TRY400 - its message says all
+            self.failed = self.failed or str(error)
 
     def _fail(self, error: DiskError) -> None:
+        """Take nothing more; what the disk did not keep of the current segment counts as lost."""
         self.failed = str(error)
-        if self._segment is not None:
-            self._segment.abandon()
-        self._journal.append("disk_failed", stream=self.stream, error=self.failed)
+        log.error("%s: %s", self.stream, error)
+        self._tell("disk_failed", error=self.failed)
+        segment, self._segment = self._segment, None
+        if segment is None:
+            return
+        kept = segment.abandon()
+        account = self.births[segment.head.birth]
+        self.stored -= max(0, account.end - kept)
+        account.take_back(kept, DISK)
+        self._sync.submit(segment.fd, self._set_durable(0, segment.fd))
 
-    def _set_durable(self, stored: int, close_fd: int = -1) -> Callable[[], None]:
-        def done() -> None:
-            self.durable = max(self.durable, stored)
+    def _set_durable(self, stored: int, close_fd: int = -1) -> Done:
+        def done(error: str) -> None:
+            if error:
+                self.failed = error
+            else:
+                self.durable = max(self.durable, stored)
             if close_fd >= 0:
                 os.close(close_fd)
             else:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -11,10 +13,29 @@ import pytest
 from support.recordings import BIRTH, MadeStream
 
 from pipeline.block import BlockFlag
-from stations.recording import Recording, RecordingFolderError, SessionRecorder, read_journal
+from stations.recording import Recording, RecordingFolderError, SessionRecorder, read_journal, verify
 
 NAME = "pilot1.cam0"
 HEX = f"{BIRTH:016x}"
+TESTS = str(Path(__file__).parents[1])
+FILL = """
+import json, resource
+from pathlib import Path
+from support.recordings import MadeStream
+from stations.recording import SessionRecorder
+
+cam = MadeStream(shape=(64, 64, 3))
+ephys = MadeStream("pilot1.ephys", shape=(8,), dtype="<i2", block_items=16)
+session = SessionRecorder(Path(sys.argv[1]), "demo", max_loss_s=0.1)
+resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
+for number in range(100):
+    session.store(cam.block(number, codec="raw"), cam.spec)
+    session.store(ephys.block(16 * number), ephys.spec)
+    session.tick(number / 100)
+session.store(cam.end(100), cam.spec)
+session.store(ephys.end(1600), ephys.spec)
+print(json.dumps(session.close()))
+"""
 
 
 def store(session: SessionRecorder, made: MadeStream, first: int, end: int, **header: object) -> None:
@@ -198,6 +219,23 @@ def test_folder_with_a_recording_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RecordingFolderError, match="Not a directory"):
         SessionRecorder(tmp_path / "file" / "b", "demo")
+
+
+def test_full_disk_ends_a_stream_with_everything_accounted_for(tmp_path: Path) -> None:
+    """What is stored stays readable, what is not has the reason `disk`, the other stream goes on."""
+    folder = tmp_path / "a"
+    command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {TESTS!r})\n{FILL}", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    summary = json.loads(done.stdout)
+
+    (account,) = summary[NAME]["births"].values()
+    assert 0 < account["stored"] < 100
+    assert [[account["stored"], 100 - account["stored"], "disk"]] == account["gaps"]
+    assert account["stored"] == len(Recording(folder)[NAME])
+    assert 1600 == summary["pilot1.ephys"]["stored"] == len(Recording(folder)["pilot1.ephys"])
+    failed = list(read_journal(folder / "session.jsonl").of_kind("disk_failed"))
+    assert ["File too large"] == [event.fields["error"].rpartition(": ")[2] for event in failed]
+    assert verify(folder).ok, verify(folder).lines()
 
 
 def test_streams_take_turns_in_flushing(tmp_path: Path) -> None:

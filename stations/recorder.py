@@ -1,0 +1,278 @@
+"""The recorder's process, `python -m stations.recorder`: a node that records when it is told to.
+
+| key | value | answer |
+|---|---|---|
+| START | `directory`, `streams` (names expected), `resume` | `directory`, `streams` found, `stored` by stream |
+| STOP | `timeout_s` | by stream: `stored`, `births` (origin, end, stored, gaps), `ended` |
+| STATE | | `state`, `directory`, by stream `stored`, `durable`, `lag`, `lapped`, `ended`, `failed` |
+| EVENT | `kind` and what else is to be told | appended to the journal |
+| KILL | | leaves, its files closed |
+
+One thread owns the rings, the files and the session; listens run elsewhere, leave a task for it and wait.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import secrets
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from pipeline import Message, NetNode
+from pipeline.notify import Notices
+from pipeline.transport import Context
+from shm import Counters
+
+from .child import Child, run_child
+from .recording.errors import RecordingError
+from .recording.intake import Intake
+from .recording.session import MAX_LOSS_S, SessionRecorder
+
+WAIT_S: Final = 0.02
+"""Longest wait for news: a lost notice delays by no more."""
+IDLE_S: Final = 0.1
+STOP_S: Final = 10.0
+"""Seconds that STOP waits for the streams' ENDs when it does not say."""
+ANSWER_S: Final = 5.0
+"""Seconds beyond that in which closing the files must be done."""
+log = logging.getLogger(__name__)
+
+
+class RecorderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the recorder is told when it is started."""
+
+    rig: str
+    """Name of the rig; it records the rings ``<rig>/<terminal>/<stream>``."""
+    terminal: str = "T"
+    """Station id of the Terminal; the recorder's node is ``<terminal>.recorder``."""
+    ip: str = "127.0.0.1"
+    """Where the Terminal listens for messages."""
+    port: int
+    """MSGPORT of the Terminal."""
+    max_loss_s: float = MAX_LOSS_S
+    """Seconds of recording that the death of this process may cost."""
+
+
+class StartOrder(msgspec.Struct, frozen=True):
+    """The value of START."""
+
+    directory: str
+    streams: list[str] = []
+    resume: bool = False
+    rig: str = ""
+
+
+class StopOrder(msgspec.Struct, frozen=True):
+    """The value of STOP."""
+
+    timeout_s: float = STOP_S
+
+
+class Recorder:
+    """Records one session after the other; `do_work` belongs to one thread, the `l_…` listens to any.
+
+    Args:
+        config: which rig, how much may be lost.
+        intake: where the blocks come from.
+        counters: what `pipeline-top` sees.
+    """
+
+    def __init__(self, config: RecorderConfig, intake: Intake, counters: Counters) -> None:
+        self.config = config
+        self.session: SessionRecorder | None = None
+        self._intake = intake
+        self._counters = counters
+        self._tasks: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = queue.SimpleQueue()
+        self._stop: tuple[float, Future[Any]] | None = None
+        self._last: dict[str, Any] = {}
+
+    def do_work(self, now: float) -> int:
+        """Carry out what was asked, store what has come, flush what is due; return how much was done."""
+        done = self._run_tasks()
+        if self.session is None:
+            return done
+        done += self._intake.do_work(now)
+        self.session.tick(now)
+        self._count(self.session)
+        if self._stop is not None and (now >= self._stop[0] or (not done and self._is_drained(self.session))):
+            self._finish()
+        return done
+
+    def wait(self) -> None:
+        """Wait for something to do."""
+        if self.session is not None:
+            self._intake.wait(WAIT_S)
+            return
+        try:
+            task = self._tasks.get(timeout=IDLE_S)
+        except queue.Empty:
+            return
+        self._tasks.put(task)
+
+    def l_start(self, message: Message) -> dict[str, Any]:
+        """Begin a recording, or go on with one.
+
+        Raises:
+            RecordingError: the folder cannot take it, or another recording is running.
+        """
+        order = msgspec.convert(message.value, StartOrder)
+        return self._ask(lambda: self._start(order), ANSWER_S)
+
+    def l_stop(self, message: Message) -> dict[str, Any]:
+        """Store everything up to each stream's END, close the files; return the account."""
+        order = msgspec.convert(message.value or {}, StopOrder)
+        answer: Future[dict[str, Any]] = Future()
+        self._tasks.put((lambda: self._begin_stop(order, answer), Future()))
+        return answer.result(order.timeout_s + ANSWER_S)
+
+    def l_state(self, _message: Message) -> dict[str, Any]:
+        """Say how far everything is."""
+        return self._ask(self.state, ANSWER_S)
+
+    def l_event(self, message: Message) -> None:
+        """Append an event to the journal of the recording that runs, if one does."""
+        fields = dict(message.value)
+        kind = str(fields.pop("kind", "event"))
+
+        def append() -> None:
+            if self.session is not None:
+                self.session.journal.append(kind, **fields)
+
+        self._ask(append, ANSWER_S)
+
+    def state(self) -> dict[str, Any]:
+        """Return the state as plain values."""
+        session = self.session
+        if session is None:
+            return {"state": "idle", "directory": "", "streams": {}}
+        streams = {
+            name: {
+                "stored": recorder.stored,
+                "durable": recorder.durable,
+                "lag": self._intake.lag(name),
+                "lapped": self._intake.lapped(name),
+                "ended": recorder.ended,
+                "failed": recorder.failed,
+            }
+            for name, recorder in session.streams.items()
+        }
+        state = "recording" if self._stop is None else "stopping"
+        return {"state": state, "directory": str(session.directory), "streams": streams}
+
+    def close(self) -> None:
+        """Close what is being recorded; whoever waits for a STOP gets its account."""
+        if self.session is not None:
+            self._intake.do_work(time.monotonic())
+            self._finish()
+
+    def __repr__(self) -> str:
+        return f"<Recorder {self.config.rig} {self.session or 'idle'}>"
+
+    def _ask(self, task: Callable[[], Any], timeout_s: float) -> Any:
+        answer: Future[Any] = Future()
+        self._tasks.put((task, answer))
+        return answer.result(timeout_s)
+
+    def _run_tasks(self) -> int:
+        done = 0
+        while True:
+            try:
+                task, answer = self._tasks.get_nowait()
+            except queue.Empty:
+                return done
+            done += 1
+            try:
+                answer.set_result(task())
+            except Exception as error:  # noqa: BLE001 - it belongs to whoever asked
+                answer.set_exception(error)
+
+    def _start(self, order: StartOrder) -> dict[str, Any]:
+        directory = Path(order.directory).absolute()
+        if self.session is None:
+            self.session = SessionRecorder(
+                directory, self.config.rig, order.streams, max_loss_s=self.config.max_loss_s, resume=order.resume
+            )
+            self._intake.begin(self.session, time.monotonic())
+            log.info("%s %s", "going on in" if self.session.resumed else "recording into", directory)
+        elif self.session.directory != directory:
+            raise RecordingError(f"recording into {self.session.directory} already; STOP that first")
+        stored = {name: recorder.stored for name, recorder in self.session.streams.items()}
+        return {"directory": str(directory), "streams": self._intake.streams, "stored": stored}
+
+    def _begin_stop(self, order: StopOrder, answer: Future[dict[str, Any]]) -> None:
+        if self.session is None:
+            answer.set_result(self._last)  # asked again: the answer got lost
+        elif self._stop is not None:
+            self._stop[1].add_done_callback(lambda first: answer.set_result(first.result()))
+        else:
+            self._stop = (time.monotonic() + order.timeout_s, answer)
+
+    def _is_drained(self, session: SessionRecorder) -> bool:
+        # A stream that was expected and has neither a ring nor an item has no END to wait for.
+        begun = [name for name, recorder in session.streams.items() if recorder.births]
+        return session.is_drained({*begun, *self._intake.streams})
+
+    def _finish(self) -> None:
+        session, self.session = self.session, None
+        if session is None:
+            return
+        self._intake.end()
+        self._last = session.close()
+        self._count(session)
+        log.info("closed %s: %s", session.directory, {name: row["stored"] for name, row in self._last.items()})
+        if self._stop is not None:
+            _, answer = self._stop
+            self._stop = None
+            answer.set_result(self._last)
+
+    def _count(self, session: SessionRecorder) -> None:
+        for name, recorder in session.streams.items():
+            self._counters.counter(f"{name}.stored").set(recorder.stored)
+            self._counters.counter(f"{name}.durable").set(recorder.durable)
+            self._counters.counter(f"{name}.lag").set(self._intake.lag(name))
+            self._counters.counter(f"{name}.lapped").set(self._intake.lapped(name))
+
+
+def record(child: Child, config: RecorderConfig) -> None:
+    """Be the recorder until the process is to leave."""
+    node_id = f"{config.terminal}.recorder"
+    with Context() as context, Counters.create(f"{config.rig}/{node_id}") as counters, Notices(context) as notices:
+        recorder = Recorder(config, Intake(f"{config.rig}/{config.terminal}/", notices), counters)
+        listens = {
+            "START": recorder.l_start,
+            "STOP": recorder.l_stop,
+            "STATE": recorder.l_state,
+            "EVENT": recorder.l_event,
+            "KILL": lambda _message: child.stop(),
+        }
+        node = NetNode(node_id, config.terminal, config.port, listens, upstream_ip=config.ip)
+        try:
+            node.send(key="HANDSHAKE", value=_handshake(node_id))
+            while not child.stopping.is_set():
+                if not recorder.do_work(time.monotonic()):
+                    recorder.wait()
+        finally:
+            recorder.close()
+            node.release()
+
+
+def _handshake(node_id: str) -> dict[str, Any]:
+    return {
+        "id": node_id,
+        "kind": "recorder",
+        "boot": secrets.token_hex(8),
+        "pid": os.getpid(),
+        "state": "idle",
+        "streams": {},
+    }
+
+
+if __name__ == "__main__":
+    run_child(RecorderConfig, record)

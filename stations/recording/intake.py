@@ -1,0 +1,184 @@
+"""Finds the Terminal's rings of blocks and hands what they hold to a session.
+
+A recorder that was killed finds the rings as they were: it goes on from where it first joined each of them, which the
+journal tells, and the session passes over what is in the files already.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from pipeline.block import Block
+from pipeline.errors import BlockError
+from pipeline.stream_spec import StreamSpec
+from shm import BlobReader, SegmentNotFoundError, ShmError, list_segments
+
+from .journal import Journal, read_journal
+from .session import SessionRecorder
+
+SEARCH_S: Final = 0.1
+"""How often new rings are looked for: a Terminal ring holds seconds, so nothing is lost meanwhile."""
+AT_ONCE: Final = 32
+"""Blocks taken from one ring before the others have their turn."""
+READER: Final = "recorder"
+log = logging.getLogger(__name__)
+
+
+class Notices(Protocol):
+    """Waits for any of many rings to advance."""
+
+    def add(self, reader: BlobReader) -> None:
+        """Wait for this ring too."""
+
+    def remove(self, reader: BlobReader) -> None:
+        """Wait for it no longer."""
+
+    def poll(self, timeout_s: float) -> Iterable[BlobReader]:
+        """Wait until some ring has news; return the readers that do."""
+
+
+@dataclass(slots=True)
+class _Joined:
+    """One ring that is read."""
+
+    stream: str
+    reader: BlobReader
+    spec: StreamSpec
+    late: bool
+    """It held blocks of before the recording began."""
+    expected: int
+    """Number of the ring's next blob."""
+    hole: bool = False
+    """A blob that could not be read came before the next."""
+    lapped: int = 0
+    """Blobs overwritten before they were read, by this process."""
+
+
+class Intake:
+    """Reads every ring below a prefix, in one thread.
+
+    Args:
+        prefix: beginning of the rings' full names, e.g. ``demo/T/``; the rest is the stream's name.
+        notices: told of every ring, waited on by `wait`.
+    """
+
+    def __init__(self, prefix: str, notices: Notices) -> None:
+        self._prefix = prefix
+        self._notices = notices
+        self._session: SessionRecorder | None = None
+        self._joined: dict[str, _Joined] = {}
+        self._known: dict[tuple[str, str], tuple[int, bool]] = {}
+        self._search_at = 0.0
+
+    def begin(self, session: SessionRecorder, now: float) -> None:
+        """Read for this session from now on: what is published later, or what a dead recorder had not stored."""
+        self.end()
+        self._session = session
+        self._known = _joined_before(session.journal) if session.resumed else {}
+        self._search(late=not session.resumed)
+        self._search_at = now + SEARCH_S
+
+    def do_work(self, now: float) -> int:
+        """Look for new rings when it is time, store what has arrived; return how many blocks were handled."""
+        if self._session is None:
+            return 0
+        if now >= self._search_at:
+            self._search(late=False)
+            self._search_at = now + SEARCH_S
+        return sum(self._read(joined, self._session) for joined in list(self._joined.values()))
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait until some ring has news."""
+        self._notices.poll(timeout_s)
+
+    def end(self) -> None:
+        """Read for no session any more."""
+        for stream in list(self._joined):
+            self._leave(stream)
+        self._session = None
+
+    @property
+    def streams(self) -> list[str]:
+        """The streams that have a ring."""
+        return list(self._joined)
+
+    def lag(self, stream: str) -> int:
+        """Return how many blocks of a stream wait in its ring."""
+        joined = self._joined.get(stream)
+        return joined.reader.lag if joined is not None else 0
+
+    def lapped(self, stream: str) -> int:
+        """Return how many blocks of a stream were overwritten before they were read."""
+        joined = self._joined.get(stream)
+        return joined.lapped if joined is not None else 0
+
+    def __repr__(self) -> str:
+        waiting = sum(joined.reader.lag for joined in self._joined.values())
+        return f"<Intake {self._prefix} rings={len(self._joined)} waiting={waiting}>"
+
+    def _search(self, *, late: bool) -> None:
+        for found in list_segments(self._prefix):
+            stream = found.full_name.removeprefix(self._prefix)
+            joined = self._joined.get(stream)
+            if joined is not None and joined.reader.is_superseded and not joined.reader.lag:
+                self._leave(stream)
+                joined = None
+            if joined is None and found.kind == "ring":
+                self._join(found.full_name, stream, late=late)
+
+    def _join(self, name: str, stream: str, *, late: bool) -> None:
+        assert self._session is not None  # noqa: S101 - only searched while a session is there
+        try:
+            reader = BlobReader.attach(name, policy="lossless", reader=READER, start="newest" if late else "oldest")
+        except SegmentNotFoundError:
+            return
+        except ShmError as error:
+            log.warning("ring %s cannot be read: %s", name, error)
+            return
+        try:
+            spec = StreamSpec.from_meta(dict(reader.meta))
+        except BlockError as error:
+            log.warning("ring %s is left alone: %s", name, error)
+            reader.close()
+            return
+        birth = f"{reader.birth:016x}"
+        position, late = self._known.get((stream, birth), (reader.position, late and reader.published > 0))
+        if position > reader.position:
+            reader.seek(position)
+        self._joined[stream] = _Joined(stream, reader, spec, late, reader.position)
+        self._notices.add(reader)
+        if (stream, birth) not in self._known:
+            self._session.journal.append("joined", stream=stream, ring=birth, at=position, late=late)
+
+    def _read(self, joined: _Joined, session: SessionRecorder) -> int:
+        handled = 0
+        while handled < AT_ONCE and (blob := joined.reader.read(timeout_s=0)) is not None:
+            handled += 1
+            joined.lapped += blob.sequence - joined.expected
+            missed = joined.hole or blob.sequence > joined.expected
+            joined.expected = blob.sequence + 1
+            try:
+                block = Block.from_blob(blob.data)
+            except BlockError as error:
+                log.error("ring %s blob %d: %s", joined.reader.name, blob.sequence, error)  # noqa: TRY400 - says all
+                joined.hole = True
+                continue
+            joined.hole = False
+            session.store(block, joined.spec, missed=missed, joined_late=joined.late)
+        return handled
+
+    def _leave(self, stream: str) -> None:
+        joined = self._joined.pop(stream)
+        self._notices.remove(joined.reader)
+        joined.reader.close()
+
+
+def _joined_before(journal: Journal) -> dict[tuple[str, str], tuple[int, bool]]:
+    """Return where an earlier process of this recording joined each ring: (stream, ring) to (blob, late)."""
+    return {
+        (event.fields["stream"], event.fields["ring"]): (event.fields["at"], event.fields["late"])
+        for event in read_journal(journal.path).of_kind("joined")
+    }
