@@ -131,7 +131,7 @@ class Sensor:
         self._context = context
         self._boot = secrets.token_hex(8)
         self._notifier: Notifier | None = None
-        self._source = open_source(config.source, config.options, name=config.stream)
+        self._source = open_source(config.source, config.options)
         self._spec = self._source.spec
         self._tally = Tally(config.ring)
         self.acquisition = Acquisition(self._source, self._make_ring, self._tally, on_change=self._tell)
@@ -192,7 +192,7 @@ class Sensor:
         slots = config.slots
         if slots is None:
             if spec.rate is None:
-                raise SourceError(f"{config.stream}: {config.source} has no rate; say what to keep with slots = …")
+                raise SourceError(f"{config.source} has no rate; say how many items to keep with slots = …")
             slots = max(1, round(config.seconds * spec.rate))
         if self._notifier is None:
             self._notifier = Notifier(self._context, config.ring)

@@ -24,7 +24,6 @@ def check_options(
     factory: Callable[..., object],
     options: Mapping[str, object],
     *,
-    name: str,
     source: str,
     also_known: Iterable[str] = (),
 ) -> dict[str, Any]:
@@ -33,7 +32,6 @@ def check_options(
     Args:
         factory: the source's class.
         options: as they stand in the rig file.
-        name: where they stand, for the message: a stream or a dotted path.
         source: the source as it was written, for the message.
         also_known: keys of the same table that are not the source's, for suggestions.
 
@@ -46,12 +44,12 @@ def check_options(
     for key in options:
         if key not in named and not takes_any:
             hint = did_you_mean(key, {*named, *also_known})
-            raise SourceError(f"{name}: {source} has no option {key!r}; {hint}")
+            raise SourceError(f"{source} has no option {key!r}; {hint}")
     missing = [key for key, p in named.items() if p.default is _EMPTY and key not in options]
     if missing:
-        raise SourceError(f"{name}: {source} needs the option {missing[0]!r}; add {missing[0]} = … to the stream")
+        raise SourceError(f"{source} needs the option {missing[0]!r}; add {missing[0]} = … to the stream")
     hints = _hints(factory)
-    return {key: _convert(value, hints.get(key), f"{name}: {source}: {key}") for key, value in options.items()}
+    return {key: _convert(value, hints.get(key), f"{source}: {key}") for key, value in options.items()}
 
 
 def _is_plain(parameter: inspect.Parameter) -> bool:

@@ -82,7 +82,9 @@ class VideoSource:
                 break
             if image.shape != slot.shape:
                 size = f"{image.shape[1]}x{image.shape[0]}"
-                raise SourceFailedError(f"video {self.path} changes its size to {size} at image {self._index}; re-encode it")
+                raise SourceFailedError(
+                    f"video {self.path} changes its size to {size} at image {self._index}; re-encode it"
+                )
             np.copyto(slot, image)
             self._index += 1
             count += 1
