@@ -190,7 +190,7 @@ class Recorder:
             done += 1
             try:
                 answer.set_result(task())
-            except Exception as error:  # noqa: BLE001 - it belongs to whoever asked
+            except Exception as error:  # it belongs to whoever asked
                 answer.set_exception(error)
 
     def _start(self, order: StartOrder) -> dict[str, Any]:
@@ -243,7 +243,8 @@ class Recorder:
 def record(child: Child, config: RecorderConfig) -> None:
     """Be the recorder until the process is to leave."""
     node_id = f"{config.terminal}.recorder"
-    with Context() as context, Counters.create(f"{config.rig}/{node_id}") as counters, Notices(context) as notices:
+    with Context() as context, Counters.create(f"{config.rig}/{node_id}") as counters:
+        notices = Notices(context)
         recorder = Recorder(config, Intake(f"{config.rig}/{config.terminal}/", notices), counters)
         listens = {
             "START": recorder.l_start,
@@ -261,6 +262,7 @@ def record(child: Child, config: RecorderConfig) -> None:
         finally:
             recorder.close()
             node.release()
+            notices.close()
 
 
 def _handshake(node_id: str) -> dict[str, Any]:

@@ -7,7 +7,6 @@ journal tells, and the session passes over what is in the files already.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -27,17 +26,14 @@ READER: Final = "recorder"
 log = logging.getLogger(__name__)
 
 
-class Notices(Protocol):
-    """Waits for any of many rings to advance."""
+class News(Protocol):
+    """Waits for any of many rings to advance; `pipeline.notify.Notices` is one."""
 
-    def add(self, reader: BlobReader) -> None:
-        """Wait for this ring too."""
+    def follow(self, key: str, reader: BlobReader | None) -> None:
+        """Wait for this ring under `key`; None: no longer."""
 
-    def remove(self, reader: BlobReader) -> None:
-        """Wait for it no longer."""
-
-    def poll(self, timeout_s: float) -> Iterable[BlobReader]:
-        """Wait until some ring has news; return the readers that do."""
+    def poll(self, timeout_s: float) -> set[str]:
+        """Wait until some ring has news; return the keys of those that do."""
 
 
 @dataclass(slots=True)
@@ -62,12 +58,12 @@ class Intake:
 
     Args:
         prefix: beginning of the rings' full names, e.g. ``demo/T/``; the rest is the stream's name.
-        notices: told of every ring, waited on by `wait`.
+        news: told of every ring, waited on by `wait`.
     """
 
-    def __init__(self, prefix: str, notices: Notices) -> None:
+    def __init__(self, prefix: str, news: News) -> None:
         self._prefix = prefix
-        self._notices = notices
+        self._news = news
         self._session: SessionRecorder | None = None
         self._joined: dict[str, _Joined] = {}
         self._known: dict[tuple[str, str], tuple[int, bool]] = {}
@@ -92,7 +88,7 @@ class Intake:
 
     def wait(self, timeout_s: float) -> None:
         """Wait until some ring has news."""
-        self._notices.poll(timeout_s)
+        self._news.poll(timeout_s)
 
     def end(self) -> None:
         """Read for no session any more."""
@@ -149,7 +145,7 @@ class Intake:
         if position > reader.position:
             reader.seek(position)
         self._joined[stream] = _Joined(stream, reader, spec, late, reader.position)
-        self._notices.add(reader)
+        self._news.follow(stream, reader)
         if (stream, birth) not in self._known:
             self._session.journal.append("joined", stream=stream, ring=birth, at=position, late=late)
 
@@ -172,7 +168,7 @@ class Intake:
 
     def _leave(self, stream: str) -> None:
         joined = self._joined.pop(stream)
-        self._notices.remove(joined.reader)
+        self._news.follow(stream, None)
         joined.reader.close()
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from support.recordings import BIRTH, MadeStream
 
-from stations.recording import SegmentFile, SegmentFullError, SegmentReader
+from stations.recording import SegmentFile, SegmentFullError, SegmentReader, layout
 from stations.recording.stream_recorder import head_of
 
 
@@ -79,7 +79,8 @@ def test_attributes_tell_the_stream(tmp_path: Path) -> None:
         attributes = dict(file.attrs)
     expected = {
         "layout": 1, "rig": "demo", "stream": "pilot1.cam0", "part": 0, "birth": f"{BIRTH:016x}", "epoch": 0,
-        "first": 0, "origin": 0, "dtype": '"|u1"', "shape": "[12, 16, 3]", "block_items": 1, "regular": True, "rate": 100.0,
+        "first": 0, "origin": 0, "dtype": '"|u1"', "shape": "[12, 16, 3]", "block_items": 1, "regular": True,
+        "rate": 100.0,
         "labels": '["a", "\\u00fc"]', "unit": "V", "clock_domain": "box", "clock_monotonic_ns": 5,
         "clock_realtime_ns": 7, "meta": '{"selfcheck": "camera"}',
     }  # fmt: skip
@@ -110,3 +111,15 @@ def test_nothing_follows_a_short_block(tmp_path: Path) -> None:
     with pytest.raises(SegmentFullError, match="block 3 cannot follow"):
         segment.append(made.block(3))
     segment.close()
+
+
+def test_readme_shows_the_format() -> None:
+    """Every dataset, field and attribute has its row in the README's tables."""
+    readme = (Path(__file__).parents[2] / "stations" / "README.md").read_text()
+    rows = [line.split("|")[1] for line in readme.splitlines() if line.startswith("| `")]
+    named = {name.strip(" `") for row in rows for name in row.split(",")}
+    made = MadeStream()
+    attributes = head_of(made.block(0), made.spec, rig="demo", part=0, origin=0).to_attributes()
+
+    expected = {layout.DATA, layout.SEQ, layout.TIME, layout.BLOCKS, *(layout.BLOCK_ROW.names or ()), *attributes}
+    assert set() == expected - named
