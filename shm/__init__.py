@@ -1,1 +1,81 @@
-"""Shared-memory rings: one writer, many readers, any process."""
+"""Shared-memory rings: one writer, many readers, any process; counters; and what of them is on this machine."""
+
+from .blob import BlobReader, BlobWriter
+from .claim import BlobClaim, Claim
+from .clock import ClockPair, clock_domain
+from .counters import Counter, Counters
+from .errors import (
+    BusyError,
+    ClosedError,
+    LayoutError,
+    OverrunError,
+    RingEmptyError,
+    RingExhaustedError,
+    SegmentAccessError,
+    SegmentError,
+    SegmentNotFoundError,
+    ShmError,
+    SpaceError,
+    SpecError,
+    SpecMismatchError,
+    TableFullError,
+    WriterAliveError,
+)
+from .item import Blob, Item, Run
+from .observer import RingObserver
+from .reader import ReaderStatistics, RingReader
+from .registry import CleanReport, RingInfo, SegmentInfo, clean, list_segments
+from .segment import segment_name, shm_space
+from .table import Policy, ReaderRow
+from .waiter import SLICE_S, FutexWaiter, HybridWaiter, SpinWaiter, Waiter, WaiterFactory
+from .writer import Notifier, RingWriter, WriterStatistics
+
+__all__ = [
+    "SLICE_S",
+    "Blob",
+    "BlobClaim",
+    "BlobReader",
+    "BlobWriter",
+    "BusyError",
+    "Claim",
+    "CleanReport",
+    "ClockPair",
+    "ClosedError",
+    "Counter",
+    "Counters",
+    "FutexWaiter",
+    "HybridWaiter",
+    "Item",
+    "LayoutError",
+    "Notifier",
+    "OverrunError",
+    "Policy",
+    "ReaderRow",
+    "ReaderStatistics",
+    "RingEmptyError",
+    "RingExhaustedError",
+    "RingInfo",
+    "RingObserver",
+    "RingReader",
+    "RingWriter",
+    "Run",
+    "SegmentAccessError",
+    "SegmentError",
+    "SegmentInfo",
+    "SegmentNotFoundError",
+    "ShmError",
+    "SpaceError",
+    "SpecError",
+    "SpecMismatchError",
+    "SpinWaiter",
+    "TableFullError",
+    "Waiter",
+    "WaiterFactory",
+    "WriterAliveError",
+    "WriterStatistics",
+    "clean",
+    "clock_domain",
+    "list_segments",
+    "segment_name",
+    "shm_space",
+]

@@ -1,0 +1,537 @@
+/* Reader: take by policy, copy, validate, count; and sleep until there is something to take.
+ *
+ * Every item between the position of joining and now is in exactly one of: taken, skipped (policy `latest`),
+ * lapped (overwritten before we came), torn (overwritten while we used it), or still to come.
+ */
+#ifndef SHM_READER_H
+#define SHM_READER_H
+#include "_ring.h"
+
+enum { LATEST = 0, DROP_OLDEST = 1, KEEP_ALL = 2, LOOK = 3 }; /* LOOK: an observer, unregistered */
+
+typedef struct {
+    PyObject_HEAD
+    Ring ring;
+    char *entry; /* ours in the reader table; NULL for an observer */
+    uint64_t position, skipped, lapped, torn, taken;
+    int policy;
+    int fresh; /* joined at the oldest item and read nothing yet: a moving start is no loss */
+} Reader;
+
+static inline word *own_word(Reader *q, uint64_t offset)
+{
+    return (word *)(q->entry + offset);
+}
+
+/* I3: items of [first, first + count) that may have changed before this call. After the last use of the bytes. */
+static uint64_t reader_bad(Reader *q, uint64_t first, uint64_t count)
+{
+    atomic_thread_fence(memory_order_acquire);
+    uint64_t claimed = LOAD(q->ring.claimed), slots = q->ring.slots;
+    if (claimed - first <= slots)
+        return 0;
+    uint64_t bad = claimed - slots - first;
+    return bad < count ? bad : count;
+}
+
+/* Where a lapped reader goes on: half a ring behind the head. At the very tail the next item would be overwritten
+ * while it is copied (measured: more than half of those delivered were). */
+static uint64_t reader_rejoin(Reader *q, uint64_t claimed, uint64_t published)
+{
+    Ring *r = &q->ring;
+    uint64_t back = r->slots > 1 ? r->slots / 2 : 1;
+    uint64_t target = published > back ? published - back : 0, oldest = ring_oldest(r, claimed);
+    if (target < oldest)
+        target = oldest;
+    return target < published ? target : published;
+}
+
+/* The demoted lossless reader has caught up: gate the writer again. The same steps as joining; a claim that missed
+ * them shows in the next validation. */
+static void reader_promote(Reader *q)
+{
+    Ring *r = &q->ring;
+    uint64_t state = LOAD_ACQUIRE(own_word(q, r->entry_state));
+    uint64_t near = r->slots >= 8 ? r->slots / 4 : 1;
+    if (KIND(state) != DEMOTED || LOAD_ACQUIRE(r->published) - q->position >= near)
+        return;
+    if (atomic_compare_exchange_strong(own_word(q, r->entry_state), &state, (state & ~(uint64_t)0xff) | LOSSLESS)) {
+        atomic_fetch_add(r->table_version, 1);
+        atomic_thread_fence(memory_order_seq_cst);
+    }
+}
+
+/* Tell the table where we are; a writer that waits for room is woken when it is worth it. */
+static void reader_store(Reader *q)
+{
+    Ring *r = &q->ring;
+    if (!q->entry)
+        return;
+    STORE(own_word(q, r->entry_skipped), q->skipped);
+    STORE(own_word(q, r->entry_lapped), q->lapped);
+    STORE(own_word(q, r->entry_torn), q->torn);
+    STORE(own_word(q, r->entry_taken), q->taken);
+    /* release: our use of the bytes happens before the writer, which loads this, overwrites them */
+    STORE_RELEASE(own_word(q, r->entry_position), q->position);
+    if (q->policy != KEEP_ALL)
+        return;
+    atomic_thread_fence(memory_order_seq_cst); /* position before wanted; the writer stores wanted, then scans */
+    if (q->position >= LOAD(r->wanted) && atomic_exchange(r->wanted, NEVER) != NEVER) {
+        atomic_fetch_add(r->rooms, 1);
+        futex_wake_all(r->rooms);
+    }
+    reader_promote(q);
+}
+
+static void reader_advance(Reader *q, uint64_t position)
+{
+    q->position = position;
+    q->fresh = 0;
+    reader_store(q);
+}
+
+/* Choose the next run by policy: at most `most` items from `*first`; 0 if there is nothing new. */
+static uint64_t reader_begin(Reader *q, uint64_t most, uint64_t *first)
+{
+    Ring *r = &q->ring;
+    uint64_t published = LOAD_ACQUIRE(r->published);
+    if ((int64_t)(published - q->position) <= 0 || !most)
+        return 0;
+    if (q->policy == LATEST && published - q->position > most) {
+        q->skipped += published - q->position - most;
+        q->position = published - most;
+    }
+    uint64_t claimed = LOAD(r->claimed);
+    if (claimed - q->position > r->slots) {
+        uint64_t target = q->fresh ? ring_oldest(r, claimed) : reader_rejoin(q, claimed, published);
+        if (target > published)
+            target = published;
+        if (!q->fresh)
+            q->lapped += target - q->position;
+        q->position = target;
+        reader_store(q);
+    }
+    *first = q->position;
+    uint64_t count = published - q->position;
+    return count < most ? count : most;
+}
+
+static void ring_copy_out(Ring *r, uint64_t first, uint64_t count, char *out)
+{
+    const char *slot = ring_slot(r, first);
+    if (r->stride == r->item_bytes)
+        memcpy(out, slot, count * r->item_bytes);
+    else
+        for (uint64_t i = 0; i < count; i++)
+            memcpy(out + i * r->item_bytes, slot + i * r->stride, r->item_bytes);
+}
+
+/* Copy items and times, then validate. Returns how many from the front are bad, -1 if closed meanwhile. */
+static int64_t reader_copy(Reader *q, uint64_t first, uint64_t count, char *out, int64_t *times)
+{
+    Ring *r = &q->ring;
+    if (times)
+        memcpy(times, r->times + first % r->times_slots, count * 8);
+    if (count * r->item_bytes < GIL_FREE_BYTES) {
+        ring_copy_out(r, first, count, out);
+    } else {
+        ring_enter(r);
+        Py_BEGIN_ALLOW_THREADS
+        ring_copy_out(r, first, count, out);
+        Py_END_ALLOW_THREADS
+        if (ring_leave(r) < 0)
+            return -1;
+    }
+    return (int64_t)reader_bad(q, first, count);
+}
+
+/* Copy up to `most` new items to `out`; the good ones end at its front. Returns their number, -1 on error. */
+static int64_t reader_drain(Reader *q, uint64_t most, char *out, int64_t *times, uint64_t *first)
+{
+    for (int attempt = 0; attempt < 8; attempt++) {
+        uint64_t count = reader_begin(q, most, first);
+        if (!count)
+            return 0;
+        int64_t bad = reader_copy(q, *first, count, out, times);
+        if (bad < 0)
+            return -1;
+        uint64_t good = count - (uint64_t)bad;
+        if (bad && good) {
+            memmove(out, out + (size_t)bad * q->ring.item_bytes, good * q->ring.item_bytes);
+            if (times)
+                memmove(times, times + bad, good * 8);
+        }
+        q->torn += (uint64_t)bad;
+        q->taken += good;
+        reader_advance(q, *first + count);
+        *first += (uint64_t)bad;
+        if (good)
+            return (int64_t)good;
+    }
+    return 0;
+}
+
+static PyObject *misfit(const char *what)
+{
+    PyErr_Format(SpecMismatch, "%s must be a writable C-contiguous array of the ring's dtype and item shape", what);
+    return NULL;
+}
+
+/* A writable int64 buffer of at least `count` items, or none for None. 1 held, 0 none, -1 error. */
+static int times_buffer(PyObject *object, uint64_t count, Py_buffer *view)
+{
+    if (!object || object == Py_None)
+        return 0;
+    if (PyObject_GetBuffer(object, view, PyBUF_ND | PyBUF_WRITABLE) < 0)
+        return -1;
+    if (view->itemsize == 8 && (uint64_t)view->len >= count * 8)
+        return 1;
+    PyBuffer_Release(view);
+    PyErr_Format(PyExc_ValueError, "times must hold %llu int64", (unsigned long long)count);
+    return -1;
+}
+
+/* read_into(out, times=None) -> int */
+static PyObject *Reader_read_into(Reader *q, PyObject *const *args, Py_ssize_t n)
+{
+    Py_buffer out, times = {0};
+    uint64_t first;
+    if (n < 1 || n > 2) {
+        PyErr_SetString(PyExc_TypeError, "read_into(out, times=None)");
+        return NULL;
+    }
+    if (ring_check(&q->ring) < 0)
+        return NULL;
+    int fits = ring_buffer(&q->ring, args[0], 1, 1, &out);
+    if (fits <= 0)
+        return fits < 0 ? NULL : misfit("out (k, *shape)");
+    uint64_t most = (uint64_t)out.shape[0];
+    most = most < q->ring.slots ? most : q->ring.slots;
+    int timed = times_buffer(n > 1 ? args[1] : NULL, most, &times);
+    int64_t count = timed < 0 ? -1 : reader_drain(q, most, out.buf, timed ? times.buf : NULL, &first);
+    if (timed > 0)
+        PyBuffer_Release(&times);
+    PyBuffer_Release(&out);
+    return count < 0 ? NULL : PyLong_FromLongLong(count);
+}
+
+/* _take(out) -> (sequence, time_ns) or None; out is one item */
+static PyObject *Reader_take(Reader *q, PyObject *argument)
+{
+    Py_buffer out;
+    uint64_t first = 0;
+    int64_t time_ns = 0;
+    if (ring_check(&q->ring) < 0)
+        return NULL;
+    int fits = ring_buffer(&q->ring, argument, 0, 1, &out);
+    if (fits <= 0)
+        return fits < 0 ? NULL : misfit("out");
+    int64_t count = reader_drain(q, 1, out.buf, &time_ns, &first);
+    PyBuffer_Release(&out);
+    if (count < 0)
+        return NULL;
+    if (!count)
+        Py_RETURN_NONE;
+    return Py_BuildValue("KL", (unsigned long long)first, (long long)time_ns);
+}
+
+/* _take_blob() -> (bytes, sequence, time_ns) or None */
+static PyObject *Reader_take_blob(Reader *q, PyObject *Py_UNUSED(ignored))
+{
+    Ring *r = &q->ring;
+    uint64_t first;
+    if (ring_check(r) < 0)
+        return NULL;
+    for (int attempt = 0; attempt < 8 && reader_begin(q, 1, &first); attempt++) {
+        uint64_t length = r->lengths ? *(volatile uint64_t *)&r->lengths[first % r->times_slots] : r->item_bytes;
+        if (length > r->item_bytes)
+            length = r->item_bytes; /* clamped before use: it may be changing; validated after */
+        int64_t time_ns = r->times[first % r->times_slots];
+        PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)length);
+        if (!bytes)
+            return NULL;
+        memcpy(PyBytes_AsString(bytes), ring_slot(r, first), length);
+        uint64_t bad = reader_bad(q, first, 1);
+        q->torn += bad;
+        q->taken += 1 - bad;
+        reader_advance(q, first + 1);
+        if (!bad)
+            return Py_BuildValue("NKL", bytes, (unsigned long long)first, (long long)time_ns);
+        Py_DECREF(bytes);
+    }
+    Py_RETURN_NONE;
+}
+
+/* _begin(most) -> (first, count): the next run by policy, not yet taken */
+static PyObject *Reader_begin_(Reader *q, PyObject *argument)
+{
+    uint64_t most, first = q->position;
+    if (ring_check(&q->ring) < 0 || as_u64(argument, "most", &most) < 0)
+        return NULL;
+    uint64_t count = reader_begin(q, most < q->ring.slots ? most : q->ring.slots, &first);
+    return Py_BuildValue("KK", (unsigned long long)(count ? first : q->position), (unsigned long long)count);
+}
+
+static int first_count(Reader *q, PyObject *const *args, uint64_t *first, uint64_t *count)
+{
+    if (ring_check(&q->ring) < 0 || as_u64(args[0], "first", first) < 0 || as_u64(args[1], "count", count) < 0)
+        return -1;
+    if (*count <= q->ring.slots)
+        return 0;
+    PyErr_Format(PyExc_ValueError, "a run of %llu items in a ring of %llu slots", (unsigned long long)*count,
+                 (unsigned long long)q->ring.slots);
+    return -1;
+}
+
+/* _finish(first, count) -> items of the run that are bad; the run is taken */
+static PyObject *Reader_finish(Reader *q, PyObject *const *args, Py_ssize_t n)
+{
+    uint64_t first, count;
+    if (need(n, 2) < 0 || first_count(q, args, &first, &count) < 0)
+        return NULL;
+    uint64_t bad = reader_bad(q, first, count);
+    q->torn += bad;
+    q->taken += count - bad;
+    reader_advance(q, first + count);
+    return PyLong_FromUnsignedLongLong(bad);
+}
+
+/* _bad(first, count) -> items of the run that are bad; nothing is counted */
+static PyObject *Reader_bad(Reader *q, PyObject *const *args, Py_ssize_t n)
+{
+    uint64_t first, count;
+    if (need(n, 2) < 0 || first_count(q, args, &first, &count) < 0)
+        return NULL;
+    return PyLong_FromUnsignedLongLong(reader_bad(q, first, count));
+}
+
+/* _copy(first, count, out, times) -> bad; any retained run, nothing is counted */
+static PyObject *Reader_copy(Reader *q, PyObject *const *args, Py_ssize_t n)
+{
+    Py_buffer out, times;
+    uint64_t first, count;
+    if (need(n, 4) < 0 || first_count(q, args, &first, &count) < 0)
+        return NULL;
+    int fits = ring_buffer(&q->ring, args[2], 1, 1, &out);
+    if (fits <= 0)
+        return fits < 0 ? NULL : misfit("out (k, *shape)");
+    int64_t bad = -1;
+    int timed = times_buffer(args[3], count, &times);
+    if ((uint64_t)out.shape[0] < count)
+        PyErr_Format(PyExc_ValueError, "out holds %zd items, expected at least %llu", out.shape[0],
+                     (unsigned long long)count);
+    else if (timed >= 0)
+        bad = reader_copy(q, first, count, out.buf, timed ? times.buf : NULL);
+    if (timed > 0)
+        PyBuffer_Release(&times);
+    PyBuffer_Release(&out);
+    return bad < 0 ? NULL : PyLong_FromLongLong(bad);
+}
+
+static inline int has_news(Reader *q)
+{
+    return (int64_t)(LOAD_ACQUIRE(q->ring.published) - q->position) > 0 || LOAD_ACQUIRE(q->ring.flags);
+}
+
+/* Arm, then look again: a publish that missed the arming is seen here, one that did not will wake us. */
+static int reader_arm(Reader *q, uint64_t bit)
+{
+    if (!(LOAD(q->ring.armed) & bit))
+        atomic_fetch_or(q->ring.armed, bit);
+    atomic_thread_fence(memory_order_seq_cst);
+    return has_news(q);
+}
+
+static PyObject *Reader_arm(Reader *q, PyObject *argument)
+{
+    uint64_t bit;
+    if (ring_check(&q->ring) < 0 || as_u64(argument, "bit", &bit) < 0)
+        return NULL;
+    if (!q->ring.table->writable) {
+        PyErr_SetString(PyExc_PermissionError, "an observer cannot arm; it polls");
+        return NULL;
+    }
+    return PyBool_FromLong(reader_arm(q, bit));
+}
+
+static int reader_sleep(Reader *q, int64_t deadline, int64_t spin_until)
+{
+    while (monotonic_ns() < spin_until)
+        for (int i = 0; i < 16; i++) {
+            if (has_news(q))
+                return 0;
+            cpu_relax();
+        }
+    if (!q->ring.table->writable || spin_until >= deadline)
+        return has_news(q) ? 0 : ETIMEDOUT;
+    uint32_t seen = atomic_load_explicit(q->ring.wakes, memory_order_acquire); /* before arming, see README */
+    if (reader_arm(q, ARMED_FUTEX))
+        return 0;
+    return futex_wait_until(q->ring.wakes, seen, deadline);
+}
+
+/* _sleep(timeout_ns, spin_ns) -> is there news; at most one sleep, so the caller looks around between sleeps */
+static PyObject *Reader_sleep(Reader *q, PyObject *const *args, Py_ssize_t n)
+{
+    int64_t timeout_ns, spin_ns;
+    if (need(n, 2) < 0 || ring_check(&q->ring) < 0 || as_i64(args[0], &timeout_ns) < 0 || as_i64(args[1], &spin_ns) < 0)
+        return NULL;
+    if (has_news(q))
+        Py_RETURN_TRUE;
+    if (timeout_ns <= 0)
+        Py_RETURN_FALSE;
+    int64_t now = monotonic_ns();
+    if (spin_ns > timeout_ns)
+        spin_ns = timeout_ns;
+    int rc;
+    ring_enter(&q->ring);
+    Py_BEGIN_ALLOW_THREADS
+    rc = reader_sleep(q, now + timeout_ns, now + spin_ns);
+    Py_END_ALLOW_THREADS
+    if (ring_leave(&q->ring) < 0 || (rc == EINTR && PyErr_CheckSignals() < 0))
+        return NULL;
+    return PyBool_FromLong(has_news(q));
+}
+
+/* _join(entry index | None, policy, position, fresh) */
+static PyObject *Reader_join(Reader *q, PyObject *const *args, Py_ssize_t n)
+{
+    uint64_t index = 0, policy, position;
+    if (need(n, 4) < 0 || ring_check(&q->ring) < 0 || as_u64(args[1], "policy", &policy) < 0 ||
+        as_u64(args[2], "position", &position) < 0)
+        return NULL;
+    if (args[0] != Py_None) {
+        if (as_u64(args[0], "index", &index) < 0)
+            return NULL;
+        if (index >= q->ring.capacity || !q->ring.table->writable) {
+            PyErr_SetString(PyExc_IndexError, "no such entry in the reader table, or it is read-only");
+            return NULL;
+        }
+        q->entry = q->ring.entries + index * q->ring.entry_bytes;
+    }
+    q->policy = (int)policy;
+    q->position = position;
+    q->fresh = PyObject_IsTrue(args[3]);
+    reader_store(q);
+    Py_RETURN_NONE;
+}
+
+static PyObject *Reader_seek(Reader *q, PyObject *argument)
+{
+    uint64_t position;
+    if (ring_check(&q->ring) < 0 || as_u64(argument, "sequence", &position) < 0)
+        return NULL;
+    reader_advance(q, position);
+    Py_RETURN_NONE;
+}
+
+static PyObject *Reader_attach(Reader *q, PyObject *args)
+{
+    if (ring_attach(&q->ring, args) < 0)
+        return NULL;
+    q->policy = LOOK;
+    q->entry = NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *Reader_detach(Reader *q, PyObject *Py_UNUSED(ignored))
+{
+    ring_close(&q->ring);
+    if (!q->ring.away)
+        q->entry = NULL;
+    Py_RETURN_NONE;
+}
+
+static void Reader_dealloc(Reader *q)
+{
+    PyTypeObject *type = Py_TYPE((PyObject *)q);
+    ring_clear(&q->ring);
+    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
+    release(q);
+    Py_DECREF(type);
+}
+
+static PyObject *Reader_published(Reader *q, void *Py_UNUSED(c)) { return word_getter(&q->ring, q->ring.published); }
+static PyObject *Reader_claimed(Reader *q, void *Py_UNUSED(c)) { return word_getter(&q->ring, q->ring.claimed); }
+static PyObject *Reader_oldest(Reader *q, void *Py_UNUSED(c))
+{
+    if (ring_check(&q->ring) < 0)
+        return NULL;
+    uint64_t published = LOAD_ACQUIRE(q->ring.published), oldest = ring_oldest(&q->ring, LOAD(q->ring.claimed));
+    return PyLong_FromUnsignedLongLong(oldest < published ? oldest : published);
+}
+static PyObject *Reader_lag(Reader *q, void *Py_UNUSED(c))
+{
+    if (ring_check(&q->ring) < 0)
+        return NULL;
+    int64_t lag = (int64_t)(LOAD_ACQUIRE(q->ring.published) - q->position);
+    return PyLong_FromLongLong(lag > 0 ? lag : 0);
+}
+static PyObject *Reader_news(Reader *q, void *Py_UNUSED(c))
+{
+    return ring_check(&q->ring) < 0 ? NULL : PyBool_FromLong(has_news(q));
+}
+static PyObject *Reader_demoted(Reader *q, void *Py_UNUSED(c))
+{
+    if (ring_check(&q->ring) < 0)
+        return NULL;
+    return PyBool_FromLong(q->entry && KIND(LOAD_ACQUIRE(own_word(q, q->ring.entry_state))) == DEMOTED);
+}
+
+static PyGetSetDef Reader_getset[] = {
+    {"published", (getter)Reader_published, NULL, "items below this are whole", NULL},
+    {"claimed", (getter)Reader_claimed, NULL, "items below this may be changing", NULL},
+    {"oldest", (getter)Reader_oldest, NULL, "oldest sequence that is still retained", NULL},
+    {"lag", (getter)Reader_lag, NULL, "published items that were not taken yet", NULL},
+    {"has_news", (getter)Reader_news, NULL, "something to read, or the end", NULL},
+    {"demoted", (getter)Reader_demoted, NULL, "a lossless reader that fell behind; losses are counted", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMemberDef Reader_members[] = {
+    {"position", T_ULONGLONG, offsetof(Reader, position), READONLY, "sequence of the next item"},
+    {"skipped", T_ULONGLONG, offsetof(Reader, skipped), READONLY, "items passed over by policy `latest`"},
+    {"lapped", T_ULONGLONG, offsetof(Reader, lapped), READONLY, "items lost: overwritten before they were read"},
+    {"torn", T_ULONGLONG, offsetof(Reader, torn), READONLY, "items overwritten during use, never returned as good"},
+    {"taken", T_ULONGLONG, offsetof(Reader, taken), READONLY, "items read and good"},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyMethodDef Reader_methods[] = {
+    {"read_into", FAST(Reader_read_into), METH_FASTCALL,
+     "read_into(out, times=None) -> int\n\n"
+     "Copy new items into ``out`` (k, *shape) and return how many; 0 if there is nothing new. Never waits.\n\n"
+     "They are the next by policy and were validated after copying: the last of them is ``position - 1``.\n"
+     "``times``, int64, gets their times."},
+    {"_attach", (PyCFunction)Reader_attach, METH_VARARGS, "_attach(geometry, *sections, dtype, shape)"},
+    {"_detach", (PyCFunction)Reader_detach, METH_NOARGS, "_detach()"},
+    {"_join", FAST(Reader_join), METH_FASTCALL, "_join(index | None, policy, position, fresh)"},
+    {"_seek", (PyCFunction)Reader_seek, METH_O, "_seek(sequence)"},
+    {"_take", (PyCFunction)Reader_take, METH_O, "_take(out) -> (sequence, time_ns) | None"},
+    {"_take_blob", (PyCFunction)Reader_take_blob, METH_NOARGS, "_take_blob() -> (bytes, sequence, time_ns) | None"},
+    {"_begin", (PyCFunction)Reader_begin_, METH_O, "_begin(most) -> (first, count)"},
+    {"_finish", FAST(Reader_finish), METH_FASTCALL, "_finish(first, count) -> bad"},
+    {"_bad", FAST(Reader_bad), METH_FASTCALL, "_bad(first, count) -> bad"},
+    {"_copy", FAST(Reader_copy), METH_FASTCALL, "_copy(first, count, out, times | None) -> bad"},
+    {"_arm", (PyCFunction)Reader_arm, METH_O, "_arm(bit) -> is there news already"},
+    {"_sleep", FAST(Reader_sleep), METH_FASTCALL, "_sleep(timeout_ns, spin_ns) -> is there news"},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot Reader_slots[] = {
+    {Py_tp_doc, (void *)"The reading end of a ring; shm.RingReader, BlobReader and RingObserver complete it."},
+    {Py_tp_dealloc, (void *)Reader_dealloc},
+    {Py_tp_methods, Reader_methods},
+    {Py_tp_members, Reader_members},
+    {Py_tp_getset, Reader_getset},
+    {0, NULL},
+};
+
+static PyType_Spec Reader_spec = {
+    .name = "shm._native.Reader",
+    .basicsize = sizeof(Reader),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .slots = Reader_slots,
+};
+
+#endif

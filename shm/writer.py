@@ -1,0 +1,335 @@
+"""The writing end of a ring of arrays.
+
+I1  `claimed` is stored, with a fence, before the first byte of an item changes.
+I2  `published` is stored, released, after the last byte and time of an item.
+Both live in the native `write`, `_claim` and `_publish`; here are creation, conversion, waiting and the end.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping as MappingABC
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from . import _native, table
+from .claim import Claim
+from .clock import ClockPair
+from .errors import ClosedError, SpecError, SpecMismatchError
+from .layout import ENDED
+from .ring import Ring, word
+from .segment import page_bytes
+from .spec import RingSpec
+
+_SLICE_NS = 10_000_000
+"""A waiting writer looks every 10 ms whether the readers that it waits for are still alive."""
+_SPIN_NS = 20_000
+"""Before it sleeps it spins this long: a reader in full flow makes room within it."""
+
+
+class Notifier(Protocol):
+    """Told, after a publish, that somebody armed and has not been told yet."""
+
+    def notify(self, sequence: int) -> None:
+        """Items below `sequence` are published."""
+
+
+@dataclass(frozen=True, slots=True)
+class WriterStatistics:
+    """What a writer has done; counts since the ring's creation, over takeovers."""
+
+    published: int
+    claimed: int
+    epoch: int
+    demotions: int
+    reaped: int
+    waits: int
+    waited_ns: int
+
+
+class WriterEnd(_native.Writer):
+    """What writers of arrays and of blobs share: life, waiting, the end. Serves one thread."""
+
+    def __init__(self, ring: Ring, timeout_s: float, notifier: Notifier | None) -> None:
+        self._ring = ring
+        self._timeout_ns = int(timeout_s * 1e9)
+        self._notifier = notifier
+        self._is_open = True
+        self._data, self._times = ring.arrays()
+        self._attach(*ring.sections())
+
+    @property
+    def name(self) -> str:
+        """Full name of the ring."""
+        return self._ring.name
+
+    @property
+    def segment_name(self) -> str:
+        """Name of the segment, /pl… of at most 30 characters."""
+        return self._ring.segment.name
+
+    @property
+    def slots(self) -> int:
+        """Items that the ring holds; may be more than asked for, so that it fits pages."""
+        return self._ring.spec.geometry.slots
+
+    @property
+    def can_wait(self) -> bool:
+        """The writer waits for lossless readers before it leaves them behind."""
+        return self._ring.spec.can_wait
+
+    @property
+    def meta(self) -> MappingABC[str, Any]:
+        """What was given as `meta` at creation."""
+        return self._ring.spec.meta
+
+    @property
+    def birth(self) -> int:
+        """64 random bits of this generation; (stream, birth, sequence) names an item for ever."""
+        return self._ring.birth
+
+    @property
+    def epoch(self) -> int:
+        """Writers that this generation has had; above 1 after a takeover."""
+        return self._ring.epoch
+
+    @property
+    def clock(self) -> ClockPair:
+        """Clock domain of the times, and one instant on both clocks."""
+        return self._ring.clock
+
+    @property
+    def is_closed(self) -> bool:
+        """`close` was called."""
+        return not self._is_open
+
+    def readers(self) -> list[table.ReaderRow]:
+        """Return who reads this ring."""
+        self._check_open()
+        return table.rows(self._ring)
+
+    def statistics(self) -> WriterStatistics:
+        """Return the counts of this ring's writers."""
+        self._check_open()
+        load = self._ring.words.load
+        names = ("published", "claimed", "epoch", "demotions", "reaped", "waits", "waited_ns")
+        return WriterStatistics(**{name: load(word(name)) for name in names})
+
+    def end(self) -> None:
+        """Say that no item follows: readers drain, then stop."""
+        self._check_open()
+        self._ring.raise_flag(ENDED)
+        if self._notifier is not None:
+            self._notifier.notify(self.published)
+
+    def close(self, *, unlink: bool = True) -> None:
+        """End the ring and let go of it; views that are still held stay valid.
+
+        Args:
+            unlink: remove the name too. What is left otherwise is taken over by the next writer of the name.
+        """
+        if not self._is_open:
+            return
+        self.end()
+        self._is_open = False
+        self._detach()
+        if unlink:
+            self._ring.segment.unlink()
+        self._ring.close()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close and unlink."""
+        self.close()
+
+    def __repr__(self) -> str:
+        if not self._is_open:
+            return f"<{type(self).__name__} {self.name} closed>"
+        return (
+            f"<{type(self).__name__} {self.name} seq={self.published} slots={self.slots} readers={len(self.readers())}>"
+        )
+
+    def _check_open(self) -> None:
+        if not self._is_open:
+            raise ClosedError(f"{self.name}: this writer is closed")
+
+    def _notify(self, sequence: int) -> None:
+        """Called by the native publish when a waiter on notices had armed."""
+        if self._notifier is not None:
+            self._notifier.notify(sequence)
+
+    def _make_room(self, upto: int) -> None:
+        """Called by the native claim when a lossless reader is in the way: reap, wait, then demote.
+
+        One deadline for all readers of one claim, before `claimed` is raised: raised first, the awaited reader
+        would see an overrun that never happens.
+        """
+        began = time.monotonic_ns()
+        deadline = began + (self._timeout_ns if self.can_wait else 0)
+        words = self._ring.words
+        is_open = False
+        while not is_open:
+            for index, state in list(table.blockers(self._ring, upto)):
+                if table.reap(self._ring, index, state):
+                    words.fetch_add(word("reaped"), 1)
+                elif time.monotonic_ns() >= deadline and table.demote(self._ring, index, state):
+                    words.fetch_add(word("demotions"), 1)
+            left = deadline - time.monotonic_ns()
+            is_open = self._wait_room(upto, min(left, _SLICE_NS), _SPIN_NS) if left > 0 else self._scan(upto)
+        if self.can_wait:
+            words.fetch_add(word("waits"), 1)
+            words.fetch_add(word("waited_ns"), time.monotonic_ns() - began)
+
+
+class RingWriter(WriterEnd):
+    """The one writer of a ring of arrays.
+
+        with RingWriter.create("cam0", shape=(480, 640, 3), dtype="u1", seconds=3, rate=60) as ring:
+            with ring.claim() as image:
+                camera.read(image)
+
+    `write` copies one item, `write_block` many, `claim` hands out slots to fill in place.
+    """
+
+    @classmethod
+    def create(
+        cls,
+        name: str,
+        *,
+        shape: tuple[int, ...],
+        dtype: DTypeLike,
+        slots: int | None = None,
+        seconds: float | None = None,
+        rate: float | None = None,
+        can_wait: bool = False,
+        timeout_s: float = 1.0,
+        mode: int = 0o600,
+        notifier: Notifier | None = None,
+        meta: MappingABC[str, Any] | None = None,
+        first: int = 0,
+    ) -> RingWriter:
+        """Create a ring, or take over one whose writer died.
+
+        A dead writer's ring of the same description goes on at its `published` with `epoch` + 1; of another
+        description it is unlinked, its readers are told, and a new generation (`birth`) begins.
+
+        Args:
+            name: full name, up to 200 bytes.
+            shape: of one item; () for a scalar.
+            dtype: of one item; structured ones too, no Python objects.
+            slots: items that the ring holds, at least; rounded up so that small items fill whole pages.
+            seconds: instead of slots, with rate: how long the ring reaches back.
+            rate: items per second.
+            can_wait: the source can be made to wait (a file, a replay): lossless readers are waited for. A live
+                source (False) never waits: a lossless reader in the way is demoted and its losses are counted.
+            timeout_s: how long one claim waits, for all lossless readers together, before it demotes them.
+            mode: of the segment; 0o660 lets your group read.
+            notifier: told when a reader that waits for notices has something to read.
+            meta: JSON-able, up to 2 KiB: rate, labels, unit.
+            first: sequence of the first item.
+
+        Raises:
+            WriterAliveError: another writer lives.
+            SpaceError: /dev/shm is too small.
+            SpecError: the description is not possible.
+        """
+        count = slots_of(slots, seconds, rate)
+        spec = RingSpec.of_items(tuple(shape), dtype, count, can_wait=can_wait, meta=meta or {}, granule=page_bytes())
+        return cls(Ring.create(name, spec, mode=mode, first=first), timeout_s, notifier)
+
+    def __init__(self, ring: Ring, timeout_s: float, notifier: Notifier | None) -> None:
+        super().__init__(ring, timeout_s, notifier)
+        self._slot_views: list[np.ndarray[Any, Any] | None] = [None] * min(self.slots, _CACHED_SLOTS)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one item."""
+        return self._ring.spec.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Dtype of one item."""
+        return self._ring.spec.dtype
+
+    def claim(self, n: int | None = None) -> Claim:
+        """Return slots to fill in place: ``with ring.claim() as item`` or ``with ring.claim(n) as run``.
+
+        Args:
+            n: None for one item of the ring's shape, 1 .. slots for a run (n, *shape).
+        """
+        return Claim(self, n)
+
+    def _slot(self, sequence: int) -> np.ndarray[Any, Any]:
+        index = sequence % self.slots
+        if index >= _CACHED_SLOTS:
+            return self._item(index)
+        view = self._slot_views[index]
+        if view is None:
+            view = self._slot_views[index] = self._item(index)
+        return view
+
+    def _item(self, index: int) -> np.ndarray[Any, Any]:
+        # [index, ...] keeps a 0-d item an array
+        return self._data[index, ...]
+
+    def _run(self, sequence: int, count: int) -> np.ndarray[Any, Any]:
+        index = sequence % self.slots
+        return self._data[index : index + count]
+
+    def _coerce(self, item: ArrayLike) -> np.ndarray[Any, Any]:
+        """Called by the native write for what is no contiguous array of our dtype and shape."""
+        return _conforming(item, self.dtype, self.shape, self.name)
+
+    def _coerce_block(self, items: ArrayLike) -> np.ndarray[Any, Any]:
+        array = _conforming(items, self.dtype, None, self.name)
+        if array.ndim != 1 + len(self.shape) or array.shape[1:] != self.shape:
+            raise SpecMismatchError(f"{self.name}: got a block of shape {array.shape}, expected (k, *{self.shape})")
+        return array
+
+
+_CACHED_SLOTS = 1024
+"""Views of so many slots are kept: making one costs as much as copying a kilobyte."""
+
+
+def _conforming(
+    item: ArrayLike, dtype: np.dtype[Any], shape: tuple[int, ...] | None, name: str
+) -> np.ndarray[Any, Any]:
+    """Return `item` as a contiguous array of dtype and shape; arrays are never cast silently."""
+    if isinstance(item, np.ndarray | np.generic) and item.dtype != dtype:
+        raise SpecMismatchError(f"{name}: got dtype {item.dtype}, expected {dtype}; convert it with .astype() first")
+    array = np.asarray(item, dtype=dtype, order="C")
+    if shape is not None and array.shape != shape:
+        raise SpecMismatchError(f"{name}: got shape {array.shape}, expected {shape}")
+    if not array.flags.c_contiguous:
+        array = np.array(array, order="C")
+    return array
+
+
+def slots_of(slots: int | None, seconds: float | None, rate: float | None) -> int:
+    """Return the number of slots from `slots`, or from `seconds` and `rate`.
+
+    Raises:
+        SpecError: neither or both were given, or a number is not positive.
+    """
+    if (slots is None) == (seconds is None):
+        raise SpecError("give either slots= or seconds= (with rate=)")
+    if slots is None:
+        if rate is None or seconds is None or not (rate > 0 and seconds > 0):
+            raise SpecError(f"seconds={seconds} rate={rate}: both must be positive")
+        slots = math.ceil(seconds * rate)
+    if slots < 1:
+        raise SpecError(f"slots={slots}: expected at least 1")
+    return int(slots)
+
+
+__all__ = ["Notifier", "RingWriter", "WriterEnd", "WriterStatistics", "slots_of"]
