@@ -5,6 +5,8 @@ Messages come from other processes and other versions: what is missing or of ano
 
 from __future__ import annotations
 
+import re
+import threading
 from collections import deque
 from collections.abc import Mapping
 from pathlib import PurePath
@@ -15,15 +17,16 @@ KEPT: Final = 100
 BAD: Final = frozenset(
     {"died", "death", "dead", "lost", "late", "gap", "failed", "error", "demoted", "overrun", "refused"}
 )
-"""Kinds shown as warnings, compared by the last word of the kind."""
+"""Words of a kind that make it a warning."""
 _WHO: Final = ("name", "who", "stream", "id", "station", "node")
 _KNOWN: Final = {*_WHO, "kind", "event", "time_ns", "wall_ns", "time", "t", "wall"}
 
 
 class Chronicle:
-    """The newest events and the state of the recording."""
+    """The newest events and the state of the recording; usable from any thread."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._events: deque[dict[str, Any]] = deque(maxlen=KEPT)
         self._state = "unknown"
         self._name = ""
@@ -37,7 +40,8 @@ class Chronicle:
     @property
     def events(self) -> list[dict[str, Any]]:
         """The newest events as rows of `frames.Events`, newest last."""
-        return list(self._events)
+        with self._lock:
+            return list(self._events)
 
     def on_event(self, value: object, wall_ns: int) -> None:
         """Take the value of an EVENT message.
@@ -51,16 +55,16 @@ class Chronicle:
         kind = str(fields.get("kind") or fields.get("event") or "event")
         who = next((str(fields[key]) for key in _WHO if fields.get(key)), "")
         stamp = fields.get("wall_ns")
-        self._events.append(
-            {
-                "wall_ms": (stamp if isinstance(stamp, int) else wall_ns) / 1e6,
-                "kind": kind,
-                "who": who,
-                "text": _words(fields),
-                "bad": kind.replace("-", " ").replace("_", " ").split()[-1] in BAD if kind.strip() else False,
-            }
-        )
-        self.version += 1
+        row = {
+            "wall_ms": (stamp if isinstance(stamp, int) else wall_ns) / 1e6,
+            "kind": kind,
+            "who": who,
+            "text": _words(fields),
+            "bad": not BAD.isdisjoint(re.split(r"[\W_]+", kind.lower())),
+        }
+        with self._lock:
+            self._events.append(row)
+            self.version += 1
 
     def on_state(self, value: object, now_ns: int) -> None:
         """Take the value of a STATE, START or STOP message about the recording.
@@ -70,8 +74,11 @@ class Chronicle:
                 `directory` (path), `seconds` since START; what is missing keeps its value.
             now_ns: CLOCK_MONOTONIC.
         """
-        if not isinstance(value, Mapping):
-            return
+        if isinstance(value, Mapping):
+            with self._lock:
+                self._take_state(value, now_ns)
+
+    def _take_state(self, value: Mapping[Any, Any], now_ns: int) -> None:
         state = value.get("state")
         if isinstance(state, str) and state:
             was = self._state
@@ -87,8 +94,9 @@ class Chronicle:
 
     def recording(self, now_ns: int) -> dict[str, Any]:
         """Return the field `recording` of `frames.Status`."""
-        seconds = (now_ns - self._since_ns) / 1e9 if self._since_ns is not None else None
-        return {"state": self._state, "name": self._name, "seconds": seconds}
+        with self._lock:
+            seconds = (now_ns - self._since_ns) / 1e9 if self._since_ns is not None else None
+            return {"state": self._state, "name": self._name, "seconds": seconds}
 
 
 def _words(fields: Mapping[Any, Any]) -> str:

@@ -54,6 +54,8 @@ class ViewServer:
         self._streams: frozenset[int] = frozenset()
         self._events_version = -1
         self._http: HTTPServer | None = None
+        self.beats = 0
+        """How often the clock has ticked, whether or not anything was drawn."""
         self.url = ""
         """Where the page is; empty before `start`."""
 
@@ -81,6 +83,7 @@ class ViewServer:
         due = time.monotonic()
         while not is_over():
             await self._draw()
+            self.beats += 1
             due = max(due + period, time.monotonic() - period)
             await asyncio.sleep(max(0.0, due - time.monotonic()))
 

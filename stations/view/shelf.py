@@ -1,0 +1,139 @@
+"""Finds the Terminal's rings and keeps a feed for each; one thread owns it.
+
+A stream whose ring was replaced (another shape, a restarted Terminal) gets a new feed with a new number, so that a page
+never mixes the two.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from pipeline import StreamReader
+from pipeline.errors import PipelineError
+from pipeline.stream_spec import StreamSpec
+from shm import Counters, ShmError, clock_domain, list_segments
+
+from .chronicle import Chronicle
+from .frames import Events, Frame, Status
+from .losses import losses_of
+from .streams import About, Feed, as_status
+
+SEARCH_S: Final = 1.0
+"""Seconds between two looks for rings: nobody minds a camera that appears a second late."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Shown:
+    reader: StreamReader
+    feed: Feed
+
+
+class Shelf:
+    """What the page shows of a rig: its streams, its events, its recording."""
+
+    def __init__(
+        self, rig: str, terminal: str, chronicle: Chronicle, clock: Callable[[], int] = time.monotonic_ns
+    ) -> None:
+        """Args: names of rig and Terminal, what is told by messages, CLOCK_MONOTONIC in ns."""
+        self._prefix = f"{rig}/{terminal}/"
+        self._pages = (f"{rig}/{terminal}", f"{rig}/{terminal}.recorder")
+        self._chronicle = chronicle
+        self._clock = clock
+        self._shown: dict[str, _Shown] = {}
+        self._refused: set[str] = set()
+        self._numbers = 0
+        self._search_at = 0
+
+    def __repr__(self) -> str:
+        return f"<Shelf {self._prefix} {len(self._shown)} streams>"
+
+    def news(self) -> list[tuple[int, Frame]]:
+        """Look for rings when it is time; return what is new in each stream."""
+        now = self._clock()
+        if now >= self._search_at:
+            self._search_at = now + int(SEARCH_S * 1e9)
+            self._search()
+        frames = []
+        for name, shown in list(self._shown.items()):
+            try:
+                frame = shown.feed.news(now)
+            except (ShmError, PipelineError) as error:
+                self._drop(name, error)
+                continue
+            if frame is not None:
+                frames.append((shown.feed.id, frame))
+        return frames
+
+    def status(self) -> Status:
+        """Return how everything is now."""
+        now = self._clock()
+        counts = self._counts()
+        standings = [
+            shown.feed.standing(now, losses_of(counts, name) if counts is not None else None)
+            for name, shown in sorted(self._shown.items())
+        ]
+        return Status(time.time() * 1e3, self._chronicle.recording(now), as_status(standings))
+
+    def events(self) -> tuple[int, Events]:
+        """Return the newest events and their version."""
+        return self._chronicle.version, Events(self._chronicle.events)
+
+    def close(self) -> None:
+        """Let go of all rings."""
+        for shown in self._shown.values():
+            shown.reader.close()
+        self._shown.clear()
+
+    def _search(self) -> None:
+        found = {info.full_name for info in list_segments(self._prefix) if info.kind == "ring"}
+        for name, shown in list(self._shown.items()):
+            if shown.reader.is_superseded or self._prefix + name not in found:
+                shown.reader.close()
+                del self._shown[name]
+        for full_name in sorted(found):
+            name = full_name.removeprefix(self._prefix)
+            if name not in self._shown:
+                self._show(full_name, name)
+
+    def _show(self, full_name: str, name: str) -> None:
+        try:
+            reader = StreamReader.attach(full_name, policy="latest", reader="view")
+        except (ShmError, PipelineError) as error:
+            if full_name not in self._refused:  # told once; a ring that is being made is refused for a moment
+                self._refused.add(full_name)
+                log.warning("ring %s is not shown: %s", full_name, error)
+            return
+        self._numbers += 1
+        self._shown[name] = _Shown(reader, Feed(self._numbers, _about(name, reader.spec), reader))
+
+    def _drop(self, name: str, error: Exception) -> None:
+        """Let go of a ring that cannot be read; the next search tries it anew."""
+        log.warning("stream %s cannot be drawn: %s", name, error)
+        self._shown.pop(name).reader.close()
+
+    def _counts(self) -> dict[str, int] | None:
+        """Return the counters of the Terminal and the recorder; None when neither has any."""
+        counts: dict[str, int] | None = None
+        for page in self._pages:
+            try:
+                with Counters.attach(page) as counters:
+                    counts = {**(counts or {}), **counters.read()}
+            except ShmError:
+                continue
+        return counts
+
+
+def _about(name: str, spec: StreamSpec) -> About:
+    return About(
+        name=name,
+        target_hz=spec.rate,
+        labels=spec.labels,
+        unit=spec.unit,
+        same_clock=spec.clock.domain == clock_domain(),
+    )
