@@ -1,1 +1,6 @@
-"""Stations, sources, sinks and their supervision."""
+"""Stations, sources, sinks and their supervision: everything between a rig file and a recording."""
+
+from .config import Rig, load_rig
+from .errors import StationError
+
+__all__ = ["Rig", "StationError", "load_rig"]

@@ -29,11 +29,10 @@ from pipeline.errors import EndpointError, EndpointInUseError, NotLoopbackError
 from pipeline.log import LogOptions, start_log
 from shm import SpaceError, WriterAliveError
 
-from .errors import BadInputError
+from .errors import BAD_INPUT_EXIT, BadInputError
 
 GRACE_S: Final = 8.0
 """Seconds that a child has to leave once its parent is gone or it was told to stop: a recorder drains and closes."""
-BAD_INPUT: Final = 2
 _PR_SET_PDEATHSIG: Final = 1
 _CANNOT_BE: Final = (BadInputError, SpaceError, WriterAliveError, EndpointInUseError, EndpointError, NotLoopbackError)
 
@@ -90,7 +89,7 @@ def run_child(config_type: type[Config], body: Callable[[Child, Config], None]) 
     except _CANNOT_BE as error:
         log.error("cannot run: %s", error)  # noqa: TRY400 - expected, told in one line
         sys.stderr.write(f"pipeline: {brief.name}: {one_line(error)}\n")
-        sys.exit(BAD_INPUT)
+        sys.exit(BAD_INPUT_EXIT)
     except Exception:
         log.exception("died")
         traceback.print_exc()

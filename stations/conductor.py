@@ -110,6 +110,7 @@ class Conductor:
         self._stored: dict[str, dict[str, Stored]] = {}
         self._deaths: list[str] = []
         self._recorded_before = False
+        self._forwarded_before: set[str] = set()
         self._gave_up_pilots = False
 
     def on_handshake(self, who: Handshake, now: float) -> list[Effect]:
@@ -133,6 +134,8 @@ class Conductor:
             self._take_account(sender, value)
         elif sender == self._recorder:
             self._recorded_before = True
+        else:
+            self._forwarded_before.add(sender)
         return self._advance(now)
 
     def on_failure(self, sender: str, key: Key, error: str, now: float) -> list[Effect]:
@@ -227,10 +230,10 @@ class Conductor:
 
     def _value(self, name: str, key: Key) -> dict[str, Any]:
         if name != self._recorder:
-            return {"streams": list(self._streams[name])}
+            return {"streams": list(self._streams[name]), "resume": name in self._forwarded_before}
         if key == "START":
             return {**self._start, "streams": self.streams, "resume": self._recorded_before}
-        return {"streams": self.streams}
+        return {"streams": self.streams, "timeout_s": STOP_S / 2}
 
     def _pilots_answered(self, key: Key) -> bool:
         return all(key in self._members[pilot].answered for pilot in self._streams)
@@ -243,7 +246,8 @@ class Conductor:
 
     def _take_account(self, sender: str, value: Any) -> None:
         if sender == self._recorder:
-            self._stored = msgspec.convert(value, dict[str, dict[str, Stored]])
+            births = {stream: row["births"] for stream, row in value.items()}
+            self._stored = msgspec.convert(births, dict[str, dict[str, Stored]])
         else:
             self._produced |= msgspec.convert(value, dict[str, Produced])
 

@@ -4,7 +4,10 @@ StationError
 ├── BadInputError               the user's input; exit code 2, and a child that ends so is never restarted
 │   ├── ConfigError             a rig file that cannot be read or means nothing
 │   ├── SourceError             a source that cannot be found, opened or decoded
-│   └── MissingExtraError       an optional package is not installed
+│   ├── MissingExtraError       an optional package is not installed
+│   ├── OutputError             the folder for recordings and logs cannot be made or written
+│   └── AlreadyToldError        a process of the rig has told the user what is wrong
+├── RigFailedError              a process died whose death stops the rig
 └── SourceFailedError           a source that worked broke; its process is restarted
 """
 
@@ -36,6 +39,18 @@ class SourceError(BadInputError):
 
 class MissingExtraError(BadInputError, ImportError):
     """An optional package is needed; the message holds the pip command."""
+
+
+class OutputError(BadInputError, OSError):
+    """The output folder cannot hold recordings; choose another."""
+
+
+class AlreadyToldError(BadInputError):
+    """A process of the rig said on stderr what is wrong; nothing is left to say."""
+
+
+class RigFailedError(StationError):
+    """A process died whose death stops the rig, by the rig file's own word; its log says more."""
 
 
 class SourceFailedError(StationError):

@@ -67,7 +67,9 @@ def account(produced: Produced | None, births: Mapping[str, Stored], *, deaths: 
     spans = dict(produced.births) if produced is not None else {}
     for birth, row in births.items():
         known = spans.get(birth)
-        spans[birth] = Span(min(row.origin, known.origin), max(row.end, known.end)) if known else Span(row.origin, row.end)
+        spans[birth] = (
+            Span(min(row.origin, known.origin), max(row.end, known.end)) if known else Span(row.origin, row.end)
+        )
     total = sum(span.end - span.origin for span in spans.values())
     stored = sum(row.stored for row in births.values())
     dropped = _dropped(births)

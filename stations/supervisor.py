@@ -21,7 +21,8 @@ import msgspec
 
 from pipeline.log import LogOptions
 
-from .child import BAD_INPUT, GRACE_S, Brief
+from .child import GRACE_S, Brief
+from .errors import BAD_INPUT_EXIT
 
 Policy = Literal["restart", "stop", "ignore"]
 """What a death means: start it again, stop the whole rig, or go on without it."""
@@ -189,7 +190,7 @@ class Supervisor:
     @staticmethod
     def _decide(entry: _Entry, pid: int, code: int, lived_s: float) -> Death:
         name = entry.spec.name
-        if code == BAD_INPUT and entry.lives == 1:  # it said itself that it cannot be
+        if code == BAD_INPUT_EXIT and entry.lives == 1:  # it said itself that it cannot be
             return Death(name, pid, code, "stops the rig")
         if entry.spec.policy == "restart":
             return Death(name, pid, code, "restarts", entry.backoff.next_delay(lived_s))

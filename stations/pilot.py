@@ -1,0 +1,227 @@
+"""A Pilot's station, `python -m stations.pilot`: beside the sensors, under the Terminal.
+
+| key | from | effect |
+|---|---|---|
+| HANDSHAKE | a sensor | noted; if the Pilot runs, the sensor is told to START |
+| START | the Terminal | its streams are forwarded and their sensors acquire |
+| STOP | the Terminal | sensors stop, what they published is forwarded to the last item; answers the account |
+| STATE | anybody | answers the state of every stream |
+| PING | anybody | answered by the station alone |
+| KILL | the Terminal | handed to the Pilot's agent, which ends every process of this Pilot |
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import threading
+import time
+from typing import Any, Final, Literal
+
+import msgspec
+
+from pipeline import Forwarder, ForwardReport, Message, PeerState, Receipt
+from pipeline.transport import Context
+from shm import Counters
+
+from .child import Child, run_child
+from .conductor import Handshake, StreamState
+from .ledger import Produced, Span
+from .station import Station
+
+SENSOR_S: Final = 8.0
+"""Seconds that a sensor has to finish what it is reading when it is told to STOP."""
+DRAIN_S: Final = 15.0
+"""Seconds in which everything published must have reached the Terminal after STOP."""
+LOOK_S: Final = 0.05
+TELL_S: Final = 1.0
+"""The Terminal hears of the state at every change, and this often without one."""
+log = logging.getLogger(__name__)
+
+State = Literal["idle", "running", "stopping"]
+
+
+class StreamPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How one stream is forwarded."""
+
+    ring: str
+    """Full name of its ring."""
+    has_sensor: bool = True
+    """A sensor of this rig fills the ring; otherwise somebody else does."""
+    codec: str = "auto"
+    lossless: bool = True
+    seconds: float = 3.0
+    """How much the Terminal's ring retains."""
+
+
+class PilotConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a Pilot's station is told when it is started."""
+
+    rig: str
+    id: str
+    terminal: str = "T"
+    listen_endpoint: str
+    push_endpoint: str
+    data_endpoint: str
+    streams: dict[str, StreamPlan] = {}
+
+
+class PilotStation(Station):
+    """The station of an acquisition machine.
+
+    Args:
+        config: who it is, where everybody is, what it forwards.
+        forwarder: carries the streams.
+        context: of the control plane.
+    """
+
+    def __init__(self, config: PilotConfig, forwarder: Forwarder, context: Context | None = None) -> None:
+        self.config = config
+        self.state: State = "idle"
+        self._forwarder = forwarder
+        self._boot = secrets.token_hex(8)
+        self._sensors: dict[str, Handshake] = {}
+        self._lock = threading.Lock()
+        for stream, plan in config.streams.items():
+            forwarder.add(stream, ring=plan.ring, codec=plan.codec, lossless=plan.lossless, seconds=plan.seconds)
+        super().__init__(
+            config.id,
+            {
+                "HANDSHAKE": self.l_handshake,
+                "START": self.l_start,
+                "STOP": self.l_stop,
+                "STATE": self.l_state,
+                "KILL": self.l_kill,
+            },
+            listen_endpoint=config.listen_endpoint,
+            push_endpoint=config.push_endpoint,
+            push_id=config.terminal,
+            context=context,
+            on_peer=self._on_peer,
+        )
+        self.introduce()
+
+    def introduce(self) -> None:
+        """Tell the Terminal who is here."""
+        who = Handshake(self.id, "pilot", self._boot, os.getpid(), self.state)
+        self.push(key="HANDSHAKE", value=msgspec.to_builtins(who))
+
+    def l_handshake(self, message: Message) -> None:
+        """A sensor came up, its ring is there: if the Pilot runs, so should the sensor."""
+        sensor = msgspec.convert(message.value, Handshake)
+        with self._lock:
+            self._sensors[sensor.id] = sensor
+            if self.state == "running":
+                self.send(sensor.id, "START")
+
+    def l_start(self, message: Message) -> dict[str, Any]:
+        """Forward every stream from here on, then let the sensors acquire."""
+        origin: Literal["now", "resume"] = "resume" if message.value.get("resume") else "now"
+        with self._lock:
+            if self.state != "running":
+                for stream in self.config.streams:
+                    self._forwarder.start(stream, origin)
+                self.state = "running"
+                for sensor in self._sensors:
+                    self.send(sensor, "START")
+        return self.stream_states()
+
+    def l_stop(self, _message: Message) -> dict[str, Any]:
+        """Stop the sensors, forward what they published, answer what was produced.
+
+        Returns:
+            `Produced` by stream, plain data.
+        """
+        with self._lock:
+            if self.state == "idle":  # this process came back after a death: the run goes on only to end
+                for stream in self.config.streams:
+                    self._forwarder.start(stream, "resume")
+            self.state = "stopping"
+        counts = self._stop_sensors()
+        for stream in self.config.streams:
+            count = counts.get(stream)
+            self._forwarder.stop(stream, count["published"] if count else None)
+        reports = self._drain()
+        self.state = "idle"
+        return {
+            stream: msgspec.to_builtins(_produced(report, counts.get(stream))) for stream, report in reports.items()
+        }
+
+    def l_state(self, _message: Message) -> dict[str, Any]:
+        """Answer where every stream stands."""
+        return {"state": self.state, "streams": self.stream_states()}
+
+    def l_kill(self, _message: Message) -> None:
+        """Hand KILL to the agent, which can end this process too."""
+        self.send(f"_{self.id}", "KILL")
+
+    def stream_states(self) -> dict[str, Any]:
+        """Return `StreamState` of every stream, plain data."""
+        reports = self._forwarder.state()
+        return {
+            stream: msgspec.to_builtins(StreamState(self._is_finite(stream), reports[stream].state == "finished"))
+            for stream in self.config.streams
+        }
+
+    def tell_state(self) -> None:
+        """Tell the Terminal's agent where everything stands."""
+        self.push(key="STATE", value={"state": self.state, "streams": self.stream_states()}, repeat=False)
+
+    def _is_finite(self, stream: str) -> bool:
+        sensor = self._sensors.get(stream)
+        return sensor is not None and bool(sensor.streams.get(stream, {}).get("finite"))
+
+    def _stop_sensors(self) -> dict[str, dict[str, Any]]:
+        receipts: dict[str, Receipt] = {sensor: self.send(sensor, "STOP") for sensor in self._sensors}
+        deadline = time.monotonic() + SENSOR_S
+        answers: dict[str, dict[str, Any]] = {}
+        for sensor, receipt in receipts.items():
+            try:
+                answers[sensor] = receipt.result(max(0.0, deadline - time.monotonic()))
+            except Exception as error:
+                log.warning("%s did not answer STOP: %s", sensor, error)
+        return answers
+
+    def _drain(self) -> dict[str, ForwardReport]:
+        deadline = time.monotonic() + DRAIN_S
+        while time.monotonic() < deadline:
+            reports = self._forwarder.state()
+            if all(report.state in ("finished", "waiting", "stopped") for report in reports.values()):
+                break
+            time.sleep(LOOK_S)
+        return self._forwarder.state()
+
+    def _on_peer(self, peer: str, state: PeerState, boot: str) -> None:
+        log.info("%s is %s (boot %s)", peer, state, boot)
+
+
+def _produced(report: ForwardReport, count: dict[str, Any] | None) -> Produced:
+    births = {}
+    if report.birth is not None and report.origin is not None:
+        end = count["published"] if count else report.sent
+        births[f"{report.birth:016x}"] = Span(report.origin, max(end, report.origin))
+    if count is None:
+        return Produced(births)
+    return Produced(births, count["published"], count["base"] + count["counted"])
+
+
+def be_pilot(child: Child, config: PilotConfig) -> None:
+    """Be a Pilot's station until the process is to leave."""
+    with (
+        Context() as control,
+        Context() as data,  # its own I/O thread: a large image never queues before a STOP
+        Counters.create(f"{config.rig}/{config.id}") as counters,
+        Forwarder(config.id, config.rig, data, config.data_endpoint, counters) as forwarder,
+        PilotStation(config, forwarder, control) as station,
+    ):
+        told: tuple[Any, float] = (None, 0.0)
+        while not child.stopping.wait(LOOK_S):
+            state = (station.state, station.stream_states())
+            if state != told[0] or time.monotonic() >= told[1]:
+                station.tell_state()
+                told = (state, time.monotonic() + TELL_S)
+
+
+if __name__ == "__main__":
+    run_child(PilotConfig, be_pilot)

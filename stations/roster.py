@@ -1,0 +1,167 @@
+"""Which processes a rig needs on this machine, and what each is told.  Pure: a rig in, child specs out."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+
+from pipeline.log import LogOptions
+
+from .config import Rig, StreamSection
+from .pilot import PilotConfig, StreamPlan
+from .sensor import SensorConfig
+from .supervisor import ChildSpec
+from .terminal import TerminalConfig
+
+Role = Literal["pilot", "terminal", "both"]
+
+SENSORS: Final = 0
+PILOTS: Final = 1
+TERMINALS: Final = 2
+SINKS: Final = 3
+"""Order of ending: sources first, so that nothing is produced that nobody takes any more."""
+
+
+def with_ports(rig: Rig) -> Rig:
+    """Return the rig with a free port wherever it says 0; a child that is restarted then finds its old one."""
+    terminal = msgspec.structs.replace(
+        rig.terminal,
+        msg_port=rig.terminal.msg_port or _free_port(),
+        data_port=rig.terminal.data_port or _free_port(),
+        view_port=rig.terminal.view_port or _free_port(),
+    )
+    pilots = {
+        name: msgspec.structs.replace(pilot, msg_port=pilot.msg_port or _free_port())
+        for name, pilot in rig.pilots.items()
+    }
+    return msgspec.structs.replace(rig, terminal=terminal, pilots=pilots)
+
+
+def children(rig: Rig, role: Role) -> list[ChildSpec]:
+    """Return the processes of a rig whose ports are known, in the order in which they start."""
+    specs: list[ChildSpec] = []
+    if role != "pilot":
+        specs += _terminal_children(rig)
+    if role != "terminal":
+        specs += _pilot_children(rig)
+    return specs
+
+
+def log_options(rig: Rig, output: Path) -> LogOptions:
+    """Return where this rig's processes log: LOGDIR against the output folder."""
+    return LogOptions(str(output / rig.rig.log_dir), rig.rig.log_level, rig.rig.log_size, rig.rig.log_count)
+
+
+def terminal_endpoint(rig: Rig) -> str:
+    """Where the Terminal takes control messages."""
+    return f"tcp://{rig.terminal.ip}:{rig.terminal.msg_port}"
+
+
+def data_endpoint(rig: Rig) -> str:
+    """Where the Terminal takes streams."""
+    return f"tcp://{rig.terminal.ip}:{rig.terminal.data_port}"
+
+
+def view_url(rig: Rig) -> str:
+    """Where the page is."""
+    return f"http://127.0.0.1:{rig.terminal.view_port}/"
+
+
+def recorder_id(rig: Rig) -> str:
+    """Address of the recorder."""
+    return f"{rig.terminal.id}.recorder"
+
+
+def view_id(rig: Rig) -> str:
+    """Address of the view."""
+    return f"{rig.terminal.id}.view"
+
+
+def pilot_endpoint(rig: Rig, pilot: str) -> str:
+    """Where a Pilot takes messages of its own nodes; always loopback."""
+    return f"tcp://127.0.0.1:{rig.pilots[pilot].msg_port}"
+
+
+def _terminal_children(rig: Rig) -> list[ChildSpec]:
+    from .recorder import RecorderConfig  # a Pilot's machine has no [terminal] extra
+    from .view import ViewConfig
+
+    terminal, restart = rig.terminal, rig.restart
+    station = TerminalConfig(
+        rig=rig.name,
+        id=terminal.id,
+        listen_endpoint=terminal_endpoint(rig),
+        data_endpoint=data_endpoint(rig),
+        pilots=list(rig.pilots),
+    )
+    recorder = RecorderConfig(
+        rig=rig.name,
+        terminal=terminal.id,
+        ip=terminal.ip,
+        port=terminal.msg_port,
+        max_loss_s=rig.rig.max_loss_s,
+    )
+    view = ViewConfig(
+        rig=rig.name,
+        terminal=terminal.id,
+        ip=terminal.ip,
+        port=terminal.msg_port,
+        view_port=terminal.view_port,
+        draw_fps=rig.rig.draw_fps,
+    )
+    return [
+        ChildSpec(terminal.id, "stations.terminal", station, restart.terminal, TERMINALS),
+        ChildSpec(recorder_id(rig), "stations.recorder", recorder, restart.recorder, SINKS),
+        ChildSpec(view_id(rig), "stations.view", view, restart.view, SINKS),
+    ]
+
+
+def _pilot_children(rig: Rig) -> Iterator[ChildSpec]:
+    for pilot, section in rig.pilots.items():
+        config = PilotConfig(
+            rig=rig.name,
+            id=pilot,
+            terminal=rig.terminal.id,
+            listen_endpoint=pilot_endpoint(rig, pilot),
+            push_endpoint=terminal_endpoint(rig),
+            data_endpoint=data_endpoint(rig),
+            streams={f"{pilot}.{name}": _plan(rig, pilot, name, entry) for name, entry in section.streams.items()},
+        )
+        yield ChildSpec(pilot, "stations.pilot", config, rig.restart.pilot, PILOTS)
+    for pilot, stream, entry in rig.streams():
+        if entry.source is not None:
+            yield ChildSpec(stream, "stations.sensor", _sensor(rig, pilot, stream, entry), entry.restart, SENSORS)
+
+
+def _sensor(rig: Rig, pilot: str, stream: str, entry: StreamSection) -> SensorConfig:
+    return SensorConfig(
+        rig=rig.name,
+        stream=stream,
+        pilot=pilot,
+        port=rig.pilots[pilot].msg_port,
+        source=entry.source or "",
+        options=entry.options,
+        seconds=entry.seconds,
+        slots=entry.slots,
+        folder=rig.folder,
+    )
+
+
+def _plan(rig: Rig, pilot: str, name: str, entry: StreamSection) -> StreamPlan:
+    return StreamPlan(
+        ring=entry.ring or f"{rig.name}/{pilot}.{name}",
+        has_sensor=entry.source is not None,
+        codec=entry.codec,
+        lossless=entry.lossless,
+        seconds=entry.seconds,
+    )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,232 @@
+"""Runs the part of a rig that belongs on this machine: its processes, and the agents that conduct them.
+
+One thread does it all: it starts children (the kernel ties their parent-death signal to the thread that made them),
+looks after them, and carries out what the conductor decides.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import msgspec
+
+from pipeline import Message, NetNode
+
+from . import roster
+from .conductor import Conductor
+from .config import Rig
+from .errors import BAD_INPUT_EXIT, AlreadyToldError, OutputError, RigFailedError
+from .ledger import Account
+from .pilot_agent import PilotAgent
+from .supervisor import Death, Supervisor, SupervisorEvent
+
+if TYPE_CHECKING:
+    from .terminal_agent import TerminalAgent
+
+BALANCED: Final = 0
+UNBALANCED: Final = 3
+INTERRUPTED: Final = 130
+TICK_S: Final = 0.02
+
+Listens = dict[str, Callable[[Message], Any]]
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What whoever starts a rig may choose."""
+
+    role: roster.Role = "both"
+    duration_s: float | None = None
+    """Seconds from START to STOP; None: until every finite source has ended, or for ever."""
+    output: Path | None = None
+    """Folder in which the recording gets a folder of its own; the rig file's if None."""
+    on_page: Callable[[str], None] | None = None
+    """Called with the page's address once the page is served."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """How a run ended."""
+
+    recording: Path | None = None
+    view_url: str | None = None
+    accounts: dict[str, Account] = field(default_factory=dict)
+    events: list[dict[str, Any]] = field(default_factory=list)
+    exit_code: int = BALANCED
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values, as `--json` prints them."""
+        return {
+            "recording": str(self.recording) if self.recording else None,
+            "view_url": self.view_url,
+            "streams": msgspec.to_builtins(self.accounts),
+            "events": self.events,
+        }
+
+
+def run_rig(rig: Rig, options: RunOptions, report: Report) -> RunResult:
+    """Run a rig until it ends, by itself or by SIGINT or SIGTERM; a second signal ends it at once.
+
+    Args:
+        rig: the rig, checked.
+        options: which part of it, how long, into which folder.
+        report: hears one line for people about whatever happens.
+
+    Raises:
+        BadInputError: something that the rig names cannot be; nothing is left running.
+        RigFailedError: a process whose death stops the rig died.
+    """
+    run = _Run(roster.with_ports(rig), options, report)
+    with _signals_to(run.ask_to_stop), run:
+        return run.until_done()
+
+
+class _Run:
+    def __init__(self, rig: Rig, options: RunOptions, report: Report) -> None:
+        self._rig = rig
+        self._options = options
+        self._report = report
+        self._output = _writable(options.output or Path(rig.rig.output))
+        self._recording = self._output / f"{rig.name}_{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}"
+        self._supervisor = Supervisor(roster.log_options(rig, self._output), self._on_process)
+        self._terminal: TerminalAgent | None = None
+        self._pilots: dict[str, PilotAgent] = {}
+        self._stops: list[str] = []
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            if self._options.role == "pilot":
+                self._pilots = {pilot: self._pilot_agent(pilot, stack) for pilot in self._rig.pilots}
+            else:
+                self._terminal = self._terminal_agent(stack)
+            stack.enter_context(self._supervisor)
+            for spec in roster.children(self._rig, self._options.role):
+                self._supervisor.start(spec)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def ask_to_stop(self, why: str) -> None:
+        """End the run in order; the second time, at once."""
+        self._stops.append(why)
+
+    def until_done(self) -> RunResult:
+        """Run; return how it ended."""
+        is_stopping = False
+        while len(self._stops) < 2:
+            busy = self._supervisor.do_work()
+            _raise_if_fatal(self._supervisor.fatal)
+            if self._terminal is None:
+                if self._stops:
+                    return RunResult()
+            else:
+                if self._stops and not is_stopping:
+                    is_stopping = True
+                    self._terminal.stop(self._stops[0])
+                busy += self._terminal.do_work()
+                if self._terminal.accounts is not None:
+                    return self._result(self._terminal, self._terminal.accounts)
+            if not busy:
+                time.sleep(TICK_S)
+        return RunResult(self._recording if self._recording.exists() else None, exit_code=INTERRUPTED)
+
+    def _terminal_agent(self, stack: ExitStack) -> TerminalAgent:
+        from .terminal_agent import TerminalAgent  # a Pilot's machine has no [terminal] extra
+
+        rig = self._rig
+        conductor = Conductor(
+            roster.recorder_id(rig),
+            {pilot: [f"{pilot}.{stream}" for stream in section.streams] for pilot, section in rig.pilots.items()},
+            {"directory": str(self._recording.absolute()), "rig": rig.name},
+            self._options.duration_s,
+        )
+        terminal = rig.terminal
+        agent = TerminalAgent(
+            conductor,
+            lambda listens: NetNode(
+                f"_{terminal.id}", terminal.id, terminal.msg_port, listens, upstream_ip=terminal.ip
+            ),
+            directory=self._recording,
+            view=roster.view_id(rig),
+            report=self._report,
+            on_page=self._on_page,
+        )
+        stack.callback(agent.close)
+        return agent
+
+    def _pilot_agent(self, pilot: str, stack: ExitStack) -> PilotAgent:
+        port = self._rig.pilots[pilot].msg_port
+        agent = PilotAgent(
+            pilot,
+            lambda listens: NetNode(f"_{pilot}", pilot, port, listens),
+            terminal_agent=f"_{self._rig.terminal.id}",
+            on_kill=self.ask_to_stop,
+        )
+        stack.callback(agent.close)
+        return agent
+
+    def _on_process(self, event: SupervisorEvent) -> None:
+        if self._terminal is not None:
+            self._terminal.on_process(event)
+        for pilot, agent in self._pilots.items():
+            if event.name == pilot or event.name.startswith(f"{pilot}."):
+                agent.on_process(event)
+
+    def _on_page(self, url: str) -> None:
+        self._report(f"page: {url}")
+        if self._options.on_page is not None:
+            self._options.on_page(url)
+
+    def _result(self, agent: TerminalAgent, accounts: dict[str, Account]) -> RunResult:
+        balanced = all(account.balanced for account in accounts.values())
+        return RunResult(
+            self._recording if self._recording.exists() else None,
+            roster.view_url(self._rig),
+            accounts,
+            [{"kind": note.kind, **note.fields} for note in agent.events if note.kind != "ledger"],
+            BALANCED if balanced else UNBALANCED,
+        )
+
+
+def _raise_if_fatal(death: Death | None) -> None:
+    if death is None:
+        return
+    if death.code == BAD_INPUT_EXIT:
+        raise AlreadyToldError(f"{death.name} cannot run; its own line says why")
+    raise RigFailedError(f"{death.name} (pid {death.pid}) died, {death.cause}, and its rig file says to stop then")
+
+
+def _writable(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot hold recordings: {error.strerror}; choose another folder") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"{folder}: cannot hold recordings: not writable; choose another folder")
+    return folder
+
+
+@contextmanager
+def _signals_to(ask_to_stop: Callable[[str], None]) -> Iterator[None]:
+    """Turn SIGINT, SIGTERM and SIGHUP into a request while the block runs."""
+    names = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "the terminal was closed"}
+    before = {
+        number: signal.signal(number, lambda n, _frame: ask_to_stop(names[signal.Signals(n)])) for number in names
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,108 @@
+"""A station: the one process of a machine that talks to other machines.
+
+It routes messages between its own nodes and the station above it, and answers what concerns the station itself.
+`stations.pilot` and `stations.terminal` are the two kinds; a `Station` may also be used alone, with listens of one's
+own.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any, Self
+
+from pipeline import Hub, Message, PeerState, Receipt
+from pipeline.transport import Context
+
+Listen = Callable[[Message], Any]
+"""Called with the whole message, on a pool of threads; what it returns (plain data) goes back to the sender."""
+
+
+class Station:
+    """Routes and answers messages; usable from any thread.
+
+    Args:
+        id: what the station is called, e.g. ``T``.
+        listens: what to do for each key, beside PING.
+        listen_endpoint: where its nodes and the stations below reach it.
+        push_endpoint: where the station above listens; None at the top.
+        push_id: what the station above is called.
+        context: sockets are made in it; a context of its own if None.
+        on_peer: hears when a neighbour comes, is late, is lost or came back as another process.
+
+    Raises:
+        EndpointInUseError: another process listens there.
+    """
+
+    def __init__(
+        self,
+        id: str,  # noqa: A002 - the name that users of older rigs know
+        listens: Mapping[str, Listen] | None = None,
+        *,
+        listen_endpoint: str,
+        push_endpoint: str | None = None,
+        push_id: str = "",
+        context: Context | None = None,
+        on_peer: Callable[[str, PeerState, str], None] | None = None,
+    ) -> None:
+        self.id = id
+        self.push_id = push_id
+        self.hub = Hub(
+            id,
+            {"PING": self.l_ping, **(listens or {})},
+            listen_endpoint=listen_endpoint,
+            push_endpoint=push_endpoint,
+            push_id=push_id,
+            context=context,
+            on_peer=on_peer,
+        )
+
+    @property
+    def endpoint(self) -> str:
+        """Where it listens."""
+        return self.hub.endpoint
+
+    @property
+    def listens(self) -> dict[str, Listen]:
+        """What is done for each key; may be changed while the station runs."""
+        return self.hub.listens
+
+    def send(self, to: str | list[str], key: str, value: Any = None, **options: Any) -> Receipt:
+        """Send to a node or station that is below this one, or known by another way; see `pipeline.Hub.send`."""
+        return self.hub.send(to, key, value, **options)
+
+    def push(self, to: str | list[str] | None = None, key: str = "", value: Any = None, **options: Any) -> Receipt:
+        """Send upwards, to the station above unless `to` says further."""
+        return self.hub.push(to or self.push_id, key, value, **options)
+
+    def request(self, to: str, key: str, value: Any = None, *, timeout_s: float = 10.0) -> Any:
+        """Send, wait for the listen to have run, and return what it returned; see `pipeline.Hub.request`."""
+        return self.hub.request(to, key, value, timeout_s=timeout_s)
+
+    def l_ping(self, _message: Message) -> dict[str, Any]:
+        """Answer that the station is there, without disturbing anybody else."""
+        return {"id": self.id, "pid": os.getpid()}
+
+    @staticmethod
+    def get_ip() -> str:
+        """Return this machine's IPv4 address towards others, ``127.0.0.1`` where there is no network."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.connect(("192.0.2.1", 9))  # a documentation address: UDP sends nothing on connect
+            except OSError:
+                return "127.0.0.1"
+            return str(probe.getsockname()[0])
+
+    def release(self) -> None:
+        """Close everything; safe to call again."""
+        self.hub.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id} at {self.endpoint}>"

@@ -1,0 +1,97 @@
+"""The Terminal's station, `python -m stations.terminal`: where the messages of all pilots meet and streams come in.
+
+| key | from | effect |
+|---|---|---|
+| HANDSHAKE | a Pilot, the recorder, the view | noted in `pilots`; goes on to `_T`, which conducts the run |
+| STATE | a Pilot | stored in ``pilots[p]["state"]``; goes on to `_T` |
+| PING | anybody | answered |
+| INIT | anybody | every Pilot is pinged, and ``pilots[p]["state"]`` says who answered |
+
+Streams do not pass through here as messages: `pipeline.Ingest` puts their blocks, as they come, into rings.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Final
+
+import msgspec
+
+from pipeline import Ingest, Message, PeerState
+from pipeline.transport import Context
+from shm import Counters
+
+from .child import Child, run_child
+from .station import Station
+
+PING_S: Final = 2.0
+"""Seconds that a Pilot has to answer at INIT."""
+log = logging.getLogger(__name__)
+
+
+class TerminalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the Terminal's station is told when it is started."""
+
+    rig: str
+    id: str = "T"
+    listen_endpoint: str
+    data_endpoint: str
+    pilots: list[str] = []
+
+
+class TerminalStation(Station):
+    """The station at the top of the tree.
+
+    Args:
+        config: who it is and where it listens.
+        context: of the control plane.
+    """
+
+    def __init__(self, config: TerminalConfig, context: Context | None = None) -> None:
+        self.pilots: dict[str, dict[str, Any]] = {pilot: {"state": "unknown"} for pilot in config.pilots}
+        self.agent = f"_{config.id}"
+        listens = {"HANDSHAKE": self.l_handshake, "STATE": self.l_state, "INIT": self.l_init}
+        super().__init__(
+            config.id, listens, listen_endpoint=config.listen_endpoint, context=context, on_peer=self._on_peer
+        )
+
+    def l_handshake(self, message: Message) -> None:
+        """A member of the rig came up: note it and tell the agent."""
+        if message.value.get("kind") == "pilot":
+            self.pilots.setdefault(message.value["id"], {}).update(message.value)
+        self.send(self.agent, "HANDSHAKE", message.value)
+
+    def l_state(self, message: Message) -> None:
+        """A Pilot tells its state: store it and pass it on."""
+        self.pilots.setdefault(message.sender, {})["state"] = message.value["state"]
+        self.send(self.agent, "STATE", message.value, repeat=False)
+
+    def l_init(self, _message: Message) -> dict[str, str]:
+        """Ping every Pilot; return their states."""
+        receipts = {pilot: self.send(pilot, "PING") for pilot in self.pilots}
+        for pilot, receipt in receipts.items():
+            if receipt.wait(PING_S) != "done":
+                self.pilots[pilot]["state"] = "silent"
+            elif self.pilots[pilot]["state"] in ("unknown", "silent"):
+                self.pilots[pilot]["state"] = "idle"
+        return {pilot: info["state"] for pilot, info in self.pilots.items()}
+
+    def _on_peer(self, peer: str, state: PeerState, boot: str) -> None:
+        log.info("%s is %s (boot %s)", peer, state, boot)
+
+
+def be_terminal(child: Child, config: TerminalConfig) -> None:
+    """Be the Terminal's station until the process is to leave."""
+    with (
+        Context() as control,
+        Context() as data,  # its own I/O thread: a large image never queues before a STOP
+        Counters.create(f"{config.rig}/{config.id}") as counters,
+        Ingest(config.id, config.rig, data, config.data_endpoint, counters),
+        TerminalStation(config, control) as station,
+    ):
+        station.listens["KILL"] = lambda _message: child.stop()
+        child.stopping.wait()
+
+
+if __name__ == "__main__":
+    run_child(TerminalConfig, be_terminal)

@@ -1,0 +1,180 @@
+"""The Terminal's agent, `_T`: the node of the supervising process, which stands for the people and conducts the run.
+
+Listens run on the node's threads and only leave work behind; `do_work` does it on the thread of whoever runs the rig.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from pipeline import Message, NetNode, Receipt
+
+from .conductor import Conductor, Effect, Handshake, Note, Send, StreamState
+from .ledger import Account
+from .recording.journal import FILE_NAME as JOURNAL
+from .recording.journal import Journal
+from .supervisor import Death, SupervisorEvent
+
+Work = Callable[[], Iterable[Effect]]
+log = logging.getLogger(__name__)
+
+
+class TerminalAgent:
+    """Carries out what the conductor decides.
+
+    Args:
+        conductor: the run.
+        node: builds the agent's node from its listens, connected to the Terminal's station.
+        view: address of the page, which is told of everything that happens.
+        report: hears one line for people about everything that happens.
+        on_page: hears the page's address once it is served.
+    """
+
+    def __init__(
+        self,
+        conductor: Conductor,
+        node: Callable[[dict[str, Callable[[Message], Any]]], NetNode],
+        *,
+        directory: Path,
+        view: str,
+        report: Callable[[str], None],
+        on_page: Callable[[str], None],
+    ) -> None:
+        self.conductor = conductor
+        self.accounts: dict[str, Account] | None = None
+        self.events: list[Note] = []
+        self._directory = directory
+        self._view = view
+        self._report = report
+        self._on_page = on_page
+        self._page_is_known = False
+        self._work: queue.SimpleQueue[Work] = queue.SimpleQueue()
+        self._receipts: list[tuple[Send, Receipt]] = []
+        self._unwritten: list[dict[str, Any]] = []
+        self._journal: Journal | None = None
+        self._node = node({"HANDSHAKE": self.l_handshake, "STATE": self.l_state, "EVENT": self.l_event})
+
+    def do_work(self) -> int:
+        """Take what came in, look at the clock and at the answers; return how much was done."""
+        done = 0
+        while not self._work.empty():
+            self._carry_out(self._work.get()())
+            done += 1
+        for send, receipt in [pair for pair in self._receipts if pair[1].done()]:
+            self._receipts.remove((send, receipt))
+            self._carry_out(self._answered(send, receipt))
+            done += 1
+        self._carry_out(self.conductor.on_tick(time.monotonic()))
+        self._write_events()
+        return done
+
+    def stop(self, why: str) -> None:
+        """End the run."""
+        self._carry_out(self.conductor.stop(why, time.monotonic()))
+
+    def on_process(self, event: SupervisorEvent) -> None:
+        """Hear of the start or death of a process on this machine."""
+        self._carry_out(self._on_process(event))
+
+    def l_handshake(self, message: Message) -> None:
+        """A member came up."""
+        who = msgspec.convert(message.value, Handshake)
+        self._work.put(lambda: self._met(who))
+
+    def l_state(self, message: Message) -> None:
+        """A Pilot tells how far its streams are."""
+        states = msgspec.convert(message.value["streams"], dict[str, StreamState])
+        self._work.put(lambda: self.conductor.on_streams(states, time.monotonic()))
+
+    def l_event(self, message: Message) -> None:
+        """Something happened on another machine."""
+        fields = dict(message.value)
+        kind = str(fields.pop("kind"))
+        died = str(fields.pop("name", "")) if kind == "death" else ""
+        self._work.put(lambda: self.conductor.on_death(died, **fields) if died else [Note(kind, fields)])
+
+    def close(self) -> None:
+        """Leave; what is not in the journal yet is written."""
+        self._write_events()
+        self._node.release()
+        if self._journal is not None:
+            self._journal.close()
+
+    def _met(self, who: Handshake) -> list[Effect]:
+        if who.kind == "view":
+            self._node.send(self._view, "STATE", {"state": self.conductor.phase})
+            if not self._page_is_known:
+                self._page_is_known = True
+                self._on_page(who.url)
+        return self.conductor.on_handshake(who, time.monotonic())
+
+    def _on_process(self, event: SupervisorEvent) -> list[Effect]:
+        if isinstance(event, Death):
+            return self.conductor.on_death(
+                event.name, pid=event.pid, cause=event.cause, outcome=event.outcome, delay_s=event.delay_s
+            )
+        return [Note("restart", {"name": event.name, "pid": event.pid})] if event.again else []
+
+    def _answered(self, send: Send, receipt: Receipt) -> list[Effect]:
+        now = time.monotonic()
+        try:
+            value = receipt.result(0)
+        except Exception as error:
+            log.warning("%s of %s: %s", send.key, send.to, error)
+            return self.conductor.on_failure(send.to, send.key, str(error), now)
+        return self.conductor.on_answer(send.to, send.key, value, now)
+
+    def _carry_out(self, effects: Iterable[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, Send):
+                self._receipts.append((effect, self._node.send(effect.to, effect.key, effect.value)))
+            elif isinstance(effect, Note):
+                self._tell(effect)
+            else:
+                self.accounts = effect.accounts
+
+    def _tell(self, note: Note) -> None:
+        self.events.append(note)
+        self._unwritten.append({"kind": note.kind, **note.fields})
+        self._node.send(self._view, "EVENT", {"kind": note.kind, **note.fields}, repeat=False)
+        self._node.send(self._view, "STATE", {"state": self.conductor.phase}, repeat=False)
+        if (line := in_words(note)) is not None:
+            self._report(line)
+
+    def _write_events(self) -> None:
+        """Write what happened to the journal, once the recorder has made its folder."""
+        if self._journal is None:
+            if not self._unwritten or not self._directory.is_dir():
+                return
+            self._journal = Journal(self._directory / JOURNAL)
+        for event in self._unwritten:
+            self._journal.append(event.pop("kind"), **event)
+        if self._unwritten:
+            self._journal.sync()
+        self._unwritten.clear()
+
+
+_AFTER_DEATH: Final = {"restarts": "it is started again", "stops the rig": "the rig stops"}
+_WORDS: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
+    "death": lambda f: (
+        f"{f['name']} died ({f.get('cause', 'lost')}); {_AFTER_DEATH.get(f.get('outcome', ''), 'the rig goes on')}"
+    ),
+    "back": lambda f: f"{f['name']} is back (pid {f['pid']})",
+    "start": lambda f: f"recording {', '.join(f['streams'])}",
+    "stop": lambda f: f"stopping: {f['why']}",
+    "failed": lambda f: f"{f['name']} could not {f['key']}: {f['error']}",
+    "silent": lambda f: f"no answer from {', '.join(f['names'])}",
+}
+
+
+def in_words(note: Note) -> str | None:
+    """Return a line for people, None for what only the journal needs."""
+    words = _WORDS.get(note.kind)
+    return words(note.fields) if words is not None else None
