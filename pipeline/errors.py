@@ -9,6 +9,17 @@ PipelineError
 │   ├── BlockError              the peer's, or damage on the way: bytes that are no block of this stream
 │   ├── UnknownCodecError       a codec that is not registered here
 │   └── UnknownStreamError      you named a stream that was never added
+├── MessageError                messages, sessions and the links they travel
+│   ├── UnsendableError         you gave a value that cannot travel; the error names the path to it
+│   ├── AddressError            an address or list of hops that cannot be used as written
+│   ├── MalformedError          the peer's: bytes that are no message; counted and dropped
+│   ├── OutboxFullError         you send faster than the recipient answers
+│   ├── DuplicateIdError        another node is connected under this id; the newcomer is refused
+│   └── OutcomeError            a message did not end as `done`
+│       ├── RemoteError         failed: the listen raised, or there is none
+│       │   └── UnroutableError failed: nobody on the way knows the address
+│       ├── ExpiredError        it has not run and will not
+│       └── UnknownOutcomeError it may have run
 └── ClosedError                 you used something after closing it
 """
 
@@ -59,3 +70,47 @@ class UnknownStreamError(StreamError, KeyError):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+class MessageError(PipelineError):
+    """A message could not be made, sent or answered."""
+
+
+class UnsendableError(MessageError, TypeError):
+    """A value that cannot travel in a message; change what stands at the path the error names."""
+
+
+class AddressError(MessageError, ValueError):
+    """An address that cannot be used as written: 1 to 200 bytes of text without NUL."""
+
+
+class MalformedError(MessageError, ValueError):
+    """Bytes from a peer that are no message of ours; the peer is at fault, the message is counted and dropped."""
+
+
+class OutboxFullError(MessageError):
+    """Too many messages wait for an answer; send more slowly, or look at the recipient."""
+
+
+class DuplicateIdError(MessageError):
+    """Another live node is connected under this id; stop it, or start this one under another id."""
+
+
+class OutcomeError(MessageError):
+    """A message did not end as `done`."""
+
+
+class RemoteError(OutcomeError):
+    """The recipient's listen raised, or it has no listen for the key; the text is the recipient's."""
+
+
+class UnroutableError(RemoteError):
+    """No station on the way knows the address; start its node, or correct the address."""
+
+
+class ExpiredError(OutcomeError, TimeoutError):
+    """The message has not run and will not: it never left, or the recipient promised to refuse it."""
+
+
+class UnknownOutcomeError(OutcomeError, TimeoutError):
+    """The recipient restarted or did not answer in time: the message may have run; ask for its state."""

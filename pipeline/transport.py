@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import socket
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, Self
@@ -88,6 +90,13 @@ class Socket:
             return None
         return [part.buffer for part in parts]
 
+    def receive_copy(self) -> list[bytes] | None:
+        """Return the next message as bytes of our own, or None; quicker than `receive` where frames are small."""
+        try:
+            return self.raw.recv_multipart(zmq.NOBLOCK)
+        except zmq.Again:
+            return None
+
     def subscribe(self, prefix: bytes) -> None:
         """Receive what begins with `prefix` (SUB sockets)."""
         self.raw.setsockopt(zmq.SUBSCRIBE, prefix)
@@ -158,14 +167,14 @@ class Context:
         raw.connect(endpoint)
         return Socket(raw, endpoint)
 
-    def publisher(self, endpoint: str) -> Socket:
-        """Bind an XPUB that greets every subscription with `WELCOME`."""
+    def publisher(self, endpoint: str, name: bytes = b"") -> Socket:
+        """Bind an XPUB that greets every subscriber with `WELCOME` and its name."""
         raw = self._make(zmq.XPUB)
-        raw.setsockopt(zmq.XPUB_WELCOME_MSG, WELCOME)
+        raw.setsockopt(zmq.XPUB_WELCOME_MSG, WELCOME + name)
         return self._bind(raw, endpoint)
 
     def subscriber(self) -> Socket:
-        """Return a SUB that hears `WELCOME`; `connect` and `subscribe` do the rest."""
+        """Return a SUB that hears every `WELCOME`; `connect` and `subscribe` do the rest."""
         raw = self._make(zmq.SUB)
         raw.setsockopt(zmq.SUBSCRIBE, WELCOME)
         return Socket(raw, "(subscriber)")
@@ -256,6 +265,31 @@ class Poller:
         return [self._owners[key] for key, _ in self._raw.poll(round(timeout_s * 1000))]
 
 
+_shared: Context | None = None
+_shared_users = 0
+_shared_lock: Final = threading.Lock()
+
+
+def share_context() -> Context:
+    """Return the context that this process's nodes share; give it back by `unshare_context`."""
+    global _shared, _shared_users  # noqa: PLW0603 - one per process is what it is for
+    with _shared_lock:
+        _shared_users += 1
+        if _shared is None:
+            _shared = Context()
+        return _shared
+
+
+def unshare_context() -> None:
+    """Give the shared context back; the last one closes it."""
+    global _shared, _shared_users  # noqa: PLW0603
+    with _shared_lock:
+        _shared_users -= 1
+        if _shared_users == 0 and _shared is not None:
+            _shared.close()
+            _shared = None
+
+
 def is_loopback(host: str) -> bool:
     """Tell whether a host name or address stays on this machine."""
     if host == "localhost":
@@ -264,6 +298,16 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def address_of_this_machine() -> str:
+    """Return the IPv4 address of the interface that leads outwards, 127.0.0.1 without a network; sends nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # a documentation address: only the kernel's routing table is asked
+        except OSError:
+            return "127.0.0.1"
+        return str(probe.getsockname()[0])
 
 
 def port_of(endpoint: str) -> int:

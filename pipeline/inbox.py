@@ -1,0 +1,195 @@
+"""The recipient's half of a session: a listen runs at most once per message.
+
+R1  A message bound to another boot than ours is never run here.
+R2  A message runs only if its counter is not below the sender's floor and is not remembered.
+R3  A message that was asked about before it came is refused for ever.
+R4  What is remembered is forgotten only when the sender says that it is settled, or after `FORGET_S` of silence.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from .effects import Buffer, Deliver, Effects, Ref, Transmit
+from .session_table import RECIPIENT, Answer, Arrival, Place
+from .wire import VERSION, Kind, Outcome, Tag
+
+MAX_SENDERS: Final = 4096
+FORGET_S: Final = 900.0
+"""A sender that was silent for so long is forgotten when room is needed: no copy is on the way for so long."""
+MAX_HELD_BYTES: Final = 64 * 1024 * 1024
+"""Results kept for senders that have not said they have them."""
+
+
+class _Entry:
+    """A confirmed message that came, or was asked about."""
+
+    __slots__ = ("body", "kind", "place", "way")
+
+    def __init__(self, way: Sequence[bytes]) -> None:
+        self.place = Place.NEW
+        self.way = way
+        self.kind = Kind.RECEIVED
+        self.body: Sequence[Buffer] = ()
+
+
+class _Sender:
+    """What is remembered of one boot of one sender; None stands for an unconfirmed message that came."""
+
+    __slots__ = ("entries", "floor", "heard", "order")
+
+    def __init__(self) -> None:
+        self.floor = 0
+        self.heard = 0.0
+        self.entries: dict[int, _Entry | None] = {}
+        self.order: deque[int] = deque()
+
+    def forget_below(self, floor: int) -> None:
+        if floor <= self.floor:
+            return
+        self.floor = floor
+        order, entries = self.order, self.entries
+        while order and order[0] < floor:
+            entries.pop(order.popleft(), None)
+
+
+class Inbox:
+    """Messages that came and may come again, by sender."""
+
+    def __init__(self, boot: int, started: float, late_s: float) -> None:
+        self.boot = boot
+        self.refused_senders = 0
+        self._started = started
+        self._late_s = late_s
+        self._senders: dict[tuple[bytes, int], _Sender] = {}
+        self._late: deque[tuple[float, Ref]] = deque()
+        self._held: deque[tuple[Ref, int]] = deque()
+        self._held_bytes = 0
+
+    def __len__(self) -> int:
+        return sum(len(sender.entries) for sender in self._senders.values())
+
+    @property
+    def next_due(self) -> float:
+        """When `on_tick` has something to do; infinity if never."""
+        return self._late[0][0] if self._late else float("inf")
+
+    def on_message(self, way: Sequence[bytes], tag: Tag, body: Sequence[Buffer], now: float) -> Effects:
+        """Take a MESSAGE, POST or ASK."""
+        is_bound = tag.kind != Kind.POST
+        if is_bound and tag.other != self.boot:  # R1
+            bound = tag.other.to_bytes(8, "little")
+            return [self._reply(way, tag.boot, tag.counter, Kind.STRANGER, (bound,), now)]
+        sender = self._sender(way[0], tag.boot, now)
+        if sender is None:
+            return []
+        sender.heard = now
+        sender.forget_below(tag.number)
+        if tag.counter < sender.floor:  # R2
+            return []
+        if not is_bound:
+            return self._on_post(sender, way, tag, body)
+        ref = Ref(way[0], tag.boot, tag.counter)
+        entry = sender.entries.get(tag.counter)
+        if entry is None:
+            entry = sender.entries[tag.counter] = _Entry(way)
+            sender.order.append(tag.counter)
+        entry.way = way
+        return self._step(ref, entry, Arrival.ASK if tag.kind == Kind.ASK else Arrival.MESSAGE, now, body)
+
+    def on_settled(self, origin: bytes, tag: Tag, now: float) -> None:
+        """Forget what the sender says is settled."""
+        sender = self._senders.get((origin, tag.boot))
+        if sender is not None and tag.other == self.boot:
+            sender.heard = now
+            sender.forget_below(tag.number)
+
+    def finished(self, ref: Ref, kind: Kind, body: Sequence[Buffer], now: float) -> Effects:
+        """Tell that a delivered message's listen has returned (`DONE`) or raised (`FAILED`); `body` is the answer."""
+        sender = self._senders.get((ref.origin, ref.boot))
+        entry = sender.entries.get(ref.counter) if sender is not None else None
+        if entry is None or entry.place is not Place.RUNNING:
+            return []  # the sender has given it up meanwhile
+        entry.kind, entry.body = kind, body
+        self._hold(ref, sum(len(part) for part in body))
+        return self._step(ref, entry, Arrival.RETURNED if kind == Kind.DONE else Arrival.RAISED, now)
+
+    def on_tick(self, now: float) -> Effects:
+        """Answer `received` for what still runs."""
+        effects: Effects = []
+        while self._late and self._late[0][0] <= now:
+            ref = self._late.popleft()[1]
+            sender = self._senders.get((ref.origin, ref.boot))
+            entry = sender.entries.get(ref.counter) if sender is not None else None
+            if entry is not None:
+                effects += self._step(ref, entry, Arrival.LATE, now)
+        return effects
+
+    def _on_post(self, sender: _Sender, way: Sequence[bytes], tag: Tag, body: Sequence[Buffer]) -> Effects:
+        if tag.counter in sender.entries:
+            return []
+        sender.entries[tag.counter] = None
+        sender.order.append(tag.counter)
+        return [Deliver(Ref(way[0], tag.boot, tag.counter), False, body)]
+
+    def _step(
+        self, ref: Ref, entry: _Entry, arrival: Arrival, now: float, body: Sequence[Buffer] = ()
+    ) -> Effects:
+        row = RECIPIENT.get((entry.place, arrival))
+        if row is None:
+            return []
+        entry.place, answer = row
+        if answer is Answer.DELIVER:
+            self._late.append((now + self._late_s, ref))
+            return [Deliver(ref, True, body)]
+        kind = _KINDS.get(answer, entry.kind)
+        content = entry.body if answer is Answer.OUTCOME else ()
+        return [self._reply(entry.way, ref.boot, ref.counter, kind, content, now)]
+
+    def _reply(
+        self, way: Sequence[bytes], boot: int, counter: int, kind: Kind, body: Sequence[Buffer], now: float
+    ) -> Transmit:
+        uptime = int((now - self._started) * 1e6)
+        return Transmit(way[::-1], Tag(VERSION, kind, boot, counter, self.boot, uptime).pack(), body)
+
+    def _sender(self, origin: bytes, boot: int, now: float) -> _Sender | None:
+        found = self._senders.get((origin, boot))
+        if found is None:
+            if len(self._senders) >= MAX_SENDERS and not self._make_room(now):
+                self.refused_senders += 1
+                return None
+            found = self._senders[origin, boot] = _Sender()
+        return found
+
+    def _make_room(self, now: float) -> bool:
+        """Forget senders that have long been silent."""  # R4
+        idle = [
+            name
+            for name, sender in self._senders.items()
+            if now - sender.heard > FORGET_S
+            and not any(entry is not None and entry.place is Place.RUNNING for entry in sender.entries.values())
+        ]
+        for name in idle:
+            del self._senders[name]
+        return bool(idle)
+
+    def _hold(self, ref: Ref, size: int) -> None:
+        """Keep a result until the sender has it; beyond the limit the oldest results are given up, and said to be."""
+        self._held.append((ref, size))
+        self._held_bytes += size
+        while self._held_bytes > MAX_HELD_BYTES or len(self._held) > _MAX_HELD:
+            old, size = self._held.popleft()
+            self._held_bytes -= size
+            sender = self._senders.get((old.origin, old.boot))
+            entry = sender.entries.get(old.counter) if sender is not None else None
+            if entry is not None and old != ref and entry.place is Place.DONE and entry.body:
+                entry.kind, entry.body = Kind.FAILED, _GIVEN_UP
+
+
+_MAX_HELD: Final = 65536
+_KINDS: Final = {Answer.RECEIVED: Kind.RECEIVED, Answer.REFUSED: Kind.REFUSED}
+_GIVEN_UP: Final = (msgspec.msgpack.encode(Outcome(VERSION, "it ran, but its result is not kept any longer")),)

@@ -1,0 +1,165 @@
+"""Where listens run: few threads, bounded queues, in order per lane.
+
+A lane is everything that must run in order (one sender's messages of one key).  A thread that waits for an answer inside a
+listen does not count: another takes its place, so that listens which all `request` cannot wait for each other's threads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any, Final
+
+from .log import RateLimit
+
+DEFAULT_THREADS: Final = 4
+MAX_THREADS: Final = 128
+"""Threads at most, those that wait for an answer included."""
+MAX_LANE: Final = 8192
+"""Tasks that may wait in one lane; more are refused."""
+MAX_LANES: Final = 4096
+MAX_BYTES: Final = 64 * 1024 * 1024
+"""Bytes of all waiting tasks together."""
+_TURN: Final = 16
+"""Tasks a thread takes from one lane before another lane has its turn."""
+
+Task = tuple[Callable[..., None], tuple[Any, ...], int]
+
+_log: Final = logging.getLogger(__name__)
+_log.addFilter(RateLimit())
+_here: Final = threading.local()
+
+
+class _Lane:
+    __slots__ = ("name", "tasks", "turn")
+
+    def __init__(self, name: Hashable) -> None:
+        self.name = name
+        self.tasks: deque[Task] = deque()
+        self.turn = 0
+
+
+class ListenPool:
+    """Runs tasks on at most `threads` threads at once, never more than one of a lane."""
+
+    def __init__(self, name: str, threads: int = DEFAULT_THREADS) -> None:
+        self.name = name
+        self.threads = threads
+        self._lock = threading.Lock()
+        self._news = threading.Condition(self._lock)
+        self._lanes: dict[Hashable, _Lane] = {}
+        self._ready: deque[_Lane] = deque()
+        self._workers: set[threading.Thread] = set()
+        self._idle = 0
+        """Threads that wait for a lane and that nobody has woken yet."""
+        self._blocked = 0
+        self._bytes = 0
+        self._is_closed = False
+
+    def has_room(self, lane: Hashable, size: int) -> bool:
+        """Tell whether `submit` would be within bounds for a task of `size` bytes."""
+        if self._bytes + size > MAX_BYTES:
+            return False
+        found = self._lanes.get(lane)
+        return len(self._lanes) < MAX_LANES if found is None else len(found.tasks) < MAX_LANE
+
+    def submit(self, lane: Hashable, run: Callable[..., None], *args: Any, size: int = 0) -> None:
+        """Run `run(*args)` after all that was submitted to the lane before; nothing once closed."""
+        with self._lock:
+            if self._is_closed:
+                return
+            self._bytes += size
+            found = self._lanes.get(lane)
+            if found is not None:
+                found.tasks.append((run, args, size))
+                return
+            found = self._lanes[lane] = _Lane(lane)
+            found.tasks.append((run, args, size))
+            self._ready.append(found)
+            self._wake_one()
+
+    def close(self, timeout_s: float) -> None:
+        """Let running listens end, drop waiting ones, join the threads (but not the calling one)."""
+        deadline = time.monotonic() + timeout_s
+        with self._lock:
+            self._is_closed = True
+            self._ready.clear()
+            self._lanes.clear()
+            workers = list(self._workers)
+            self._news.notify_all()
+        for worker in workers:
+            if worker is not threading.current_thread():
+                worker.join(max(0.0, deadline - time.monotonic()))
+
+    @contextlib.contextmanager
+    def blocked(self) -> Iterator[None]:
+        """Mark the calling thread as waiting for an answer: another may run in its place."""
+        with self._lock:
+            self._blocked += 1
+            if self._ready:
+                self._wake_one()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._blocked -= 1
+
+    def _wake_one(self) -> None:
+        if self._idle:
+            self._idle -= 1
+            self._news.notify()
+        elif len(self._workers) < min(self.threads + self._blocked, MAX_THREADS):
+            worker = threading.Thread(target=self._work, name=f"{self.name}.listen", daemon=True)
+            self._workers.add(worker)
+            worker.start()
+
+    def _work(self) -> None:
+        _here.pool = self
+        lane: _Lane | None = None
+        while True:
+            with self._lock:
+                lane = self._next_lane(lane)
+                if lane is None:
+                    self._workers.discard(threading.current_thread())
+                    return
+                run, args, size = lane.tasks.popleft()
+                self._bytes -= size
+            try:
+                run(*args)
+            except Exception:  # a task reports its own errors; what gets here is ours
+                _log.exception("%s: a task of lane %s raised", self.name, lane.name)
+
+    def _next_lane(self, lane: _Lane | None) -> _Lane | None:
+        """Return the lane to take a task from; None: end this thread.  Called and left with the lock held."""
+        is_superfluous = len(self._workers) - self._blocked > self.threads
+        if lane is not None and not self._is_closed:
+            lane.turn += 1
+            if not lane.tasks:
+                del self._lanes[lane.name]
+            elif lane.turn % _TURN or not self._ready:
+                if not is_superfluous:
+                    return lane
+                self._ready.append(lane)
+            else:
+                self._ready.append(lane)
+        if is_superfluous:
+            return None
+        while not self._ready:
+            if self._is_closed:
+                return None
+            self._idle += 1
+            self._news.wait()
+        return None if self._is_closed else self._ready.popleft()
+
+    def __repr__(self) -> str:
+        return f"<ListenPool {self.name} threads={len(self._workers)} blocked={self._blocked} lanes={len(self._lanes)}>"
+
+
+def blocking() -> contextlib.AbstractContextManager[None]:
+    """Enter around any wait for an answer; does nothing on threads that belong to no pool."""
+    pool: ListenPool | None = getattr(_here, "pool", None)
+    return contextlib.nullcontext() if pool is None else pool.blocked()

@@ -1,0 +1,174 @@
+"""A message: who sends what to whom under which key.
+
+Required are `id`, `to`, `sender` and `key`; any other keyword becomes an attribute and travels too.  Messages can be
+used as dicts (``message["key"]``, ``"subject" in message``, ``del message["subject"]``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, Self
+
+from .arrays import Buffer, expand_arrays
+from .errors import MalformedError
+from .value import Frames, decode_frames, decoder_of, encode_frames
+from .wire import VERSION, Content
+
+DEFAULT_TTL: Final = 5
+"""Sends of a message that nobody confirms, the first included; the seed documents say "typically 5 times"."""
+
+_contents: Final = decoder_of(Content)
+_NOT_SENT: Final = frozenset(("changed", "serialized", "blosc"))
+_HEADER: Final = frozenset(("id", "to", "sender", "key", "value", "flags", "timestamp", "ttl"))
+_OURS: Final = _NOT_SENT | _HEADER
+
+
+class Message:
+    """A formatted message.
+
+    Attributes:
+        id: names the message: sender, boot of the sender, number.
+        to: the final recipient, also when it is sent along a list of hops.
+        sender: where it began.
+        key: chooses the listen that handles it.
+        value: the body; what can be sent is a table in `pipeline/README.md`.
+        flags: `NOREPEAT` (sent once, never confirmed), `MINPRINT` (value not logged), `NOLOG` (not logged); presence
+            counts, not the value.
+        timestamp: when it was made, ISO 8601 with zone.
+        ttl: how often it is sent at most.
+        changed: whether it was changed since `serialize`; set it yourself after changing *inside* the value.
+        serialized: the frames that `serialize` made, or None.
+        blosc: whether `serialize` compresses arrays.
+    """
+
+    id: str | None
+    to: str | None
+    sender: str | None
+    key: str | None
+    value: Any
+    flags: dict[str, Any]
+    timestamp: str
+    ttl: int
+    changed: bool
+    serialized: Frames | None
+    blosc: bool
+
+    def __init__(self, msg: Sequence[Buffer] | None = None, expand_arrays: bool = False, **fields: Any) -> None:  # noqa: FBT001, FBT002 - the seed's signature
+        """Make a message of keywords, or read one.
+
+        Args:
+            msg: frames that `serialize` returned.
+            expand_arrays: whether arrays in `msg` become numpy arrays at once (else on `expand`).
+            fields: attributes; None stands for what is not given.
+
+        Raises:
+            MalformedError: `msg` is not what `serialize` returns.
+        """
+        mine = self.__dict__
+        mine.update(id=None, to=None, sender=None, key=None, value=None, flags={}, timestamp="", ttl=DEFAULT_TTL)
+        mine.update(changed=False, serialized=None, blosc=False)
+        if msg is not None:
+            self._read(msg)
+        if fields:
+            mine.update(fields)
+        if mine["flags"] is None:
+            mine["flags"] = {}
+        if not mine["timestamp"]:
+            mine["timestamp"] = self.get_timestamp()
+        if expand_arrays:
+            self.expand()
+
+    @staticmethod
+    def get_timestamp() -> str:
+        """Return the time now, ISO 8601 with zone (UTC)."""
+        return datetime.now(UTC).isoformat()
+
+    def validate(self) -> bool:
+        """Tell whether id, to, sender and key are all there."""
+        mine = self.__dict__
+        return not (mine["id"] is None or mine["to"] is None or mine["sender"] is None or mine["key"] is None)
+
+    def serialize(self) -> Frames:
+        """Return the frames that carry the message: its content, then one buffer for each array.
+
+        Made once and kept in `serialized` until an attribute is set.
+
+        Raises:
+            MalformedError: a required attribute is missing.
+            UnsendableError: value, flags or another attribute cannot be sent; the text names the path.
+        """
+        mine = self.__dict__
+        if mine["serialized"] is not None and not mine["changed"]:
+            frames: Frames = mine["serialized"]
+            return frames
+        if not self.validate():
+            missing = [name for name in ("id", "to", "sender", "key") if mine[name] is None]
+            raise MalformedError(f"message {self!r} has no {', '.join(missing)}")
+        extra = {name: mine[name] for name in mine if name not in _OURS} if len(mine) > len(_OURS) else {}
+        content = Content(
+            VERSION, mine["id"], mine["to"], mine["sender"], mine["key"], mine["value"], mine["flags"],
+            mine["timestamp"], mine["ttl"], extra,
+        )  # fmt: skip
+        frames = encode_frames(content, compress=mine["blosc"])
+        mine["serialized"], mine["changed"] = frames, False
+        return frames
+
+    def expand(self) -> Self:
+        """Make every array that is still packed a numpy array; what is expanded already stays."""
+        mine = self.__dict__
+        mine["value"] = expand_arrays(mine["value"])
+        for name in [name for name in mine if name not in _OURS]:
+            mine[name] = expand_arrays(mine[name])
+        return self
+
+    def _read(self, frames: Sequence[Buffer]) -> None:
+        content = decode_frames(_contents, frames)
+        if content.version != VERSION:
+            raise MalformedError(f"message version {content.version}; this is {VERSION}")
+        if not _OURS.isdisjoint(content.extra):
+            raise MalformedError(f"extra attributes {sorted(content.extra)} hide the message's own")
+        mine = self.__dict__
+        mine.update(
+            id=content.id, to=content.to, sender=content.sender, key=content.key, value=content.value,
+            flags=content.flags, timestamp=content.timestamp, ttl=content.ttl, serialized=list(frames),
+        )  # fmt: skip
+        mine.update(content.extra)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        mine = self.__dict__
+        mine[name] = value
+        if name not in _NOT_SENT:
+            mine["changed"] = True
+
+    def __delattr__(self, name: str) -> None:
+        del self[name]
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"message has no {name!r}; it has {', '.join(self)}")
+
+    def __getitem__(self, key: str) -> Any:
+        return self.__dict__[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        setattr(self, key, value)
+
+    def __delitem__(self, key: str) -> None:
+        if key in _OURS:
+            self.__dict__[key] = {} if key == "flags" else None
+        else:
+            del self.__dict__[key]
+        self.__dict__["changed"] = True
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.__dict__
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in self.__dict__ if name not in _NOT_SENT)
+
+    def __len__(self) -> int:
+        return len(self.__dict__) - len(_NOT_SENT)
+
+    def __repr__(self) -> str:
+        mine = self.__dict__
+        return f"<Message {mine['id']} {mine['sender']} -> {mine['to']} {mine['key']}>"
