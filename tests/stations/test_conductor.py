@@ -30,7 +30,7 @@ def answer_of(send: Send) -> Any:
     if send.key == "START":
         return None
     if send.to == RECORDER:
-        return {stream: {BIRTH: {"origin": 0, "end": 10, "stored": 10}} for stream in send.value["streams"]}
+        return {stream: {"births": {BIRTH: {"origin": 0, "end": 10, "stored": 10}}} for stream in send.value["streams"]}
     return {stream: {"births": {BIRTH: {"origin": 0, "end": 10}}} for stream in send.value["streams"]}
 
 
