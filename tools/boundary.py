@@ -38,6 +38,12 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def was_told(error: BaseException) -> bool:
+    """Whether a process of the rig has printed the line already."""
+    errors = sys.modules.get("stations.errors")
+    return errors is not None and isinstance(error, errors.AlreadyToldError)
+
+
 def describe(error: BaseException) -> str | None:
     """Return the line to print for an expected error, None for one that deserves its traceback."""
     if isinstance(error, ModuleNotFoundError):
@@ -71,6 +77,7 @@ def run_command(command: click.Command, argv: list[str] | None, program: str) ->
         line = describe(error)
         if line is None:
             raise
-        click.echo(f"{program}: {line}", err=True)
+        if not was_told(error):
+            click.echo(f"{program}: {line}", err=True)
         return exits.BAD_INPUT
     return result if isinstance(result, int) else exits.OK

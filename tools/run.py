@@ -119,6 +119,9 @@ def show(result: RunResult, *, as_json: bool) -> None:
     ]
     if rows:
         print_table(rows, COLUMNS)
+    for name, entry in account["streams"].items():
+        if entry.get("problem"):
+            click.echo(f"{name}: {entry['problem']}")
     if account.get("recording"):
         click.echo(f"recording: {account['recording']}")
 

@@ -7,6 +7,7 @@ other process hangs, and no writer ever waits for it.
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,23 +17,13 @@ from .table import cell, print_json, print_table
 if TYPE_CHECKING:
     from shm import RingObserver, SegmentInfo
 
-COLUMNS = ("stream", "holds", "shape", "dtype", "slots", "published", "MiB", "writer", "alive")
+COLUMNS = ("stream", "holds", "shape", "dtype", "slots", "published", "readers", "MiB", "writer", "alive")
+READER_COLUMNS = ("name", "policy", "state", "lag", "lapped", "skipped", "torn", "pid", "is_alive")
 
 
 @click.group()
 def stream() -> None:
     """List and look at the streams in this machine's shared memory."""
-
-
-def row_of(segment: SegmentInfo) -> dict[str, Any]:
-    """Return what the registry knows of one ring, as `list` and `info` show it."""
-    return {
-        "stream": segment.full_name,
-        "kind": segment.kind,
-        "bytes": segment.bytes,
-        "writer": segment.writer_pid,
-        "alive": segment.writer_alive,
-    }
 
 
 @stream.command("list")
@@ -42,13 +33,13 @@ def list_(prefix: str, as_json: bool) -> None:
     """List the rings of this machine, or those whose name begins with PREFIX."""
     from shm import list_segments
 
-    rows = [row_of(segment) for segment in list_segments(prefix) if segment.kind == "ring"]
+    found = [ring_row(segment) for segment in list_segments(prefix) if segment.kind == "ring"]
     if as_json:
-        print_json(rows)
-    elif rows:
-        print_table([{**row, "MiB": row["bytes"] / 2**20} for row in rows], COLUMNS)
+        print_json(found)
+    elif found:
+        print_table([{**row, **shown(row)} for row in found], COLUMNS)
     else:
-        click.echo("no rings" + (f" whose name begins with {prefix}" if prefix else " on this machine"))
+        click.echo(f"no rings whose name begins with {prefix}" if prefix else "no rings on this machine")
 
 
 @stream.command()
@@ -56,17 +47,21 @@ def list_(prefix: str, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def info(name: str, as_json: bool) -> None:
     """Show what the ring NAME holds, and who reads it."""
-    from shm import RingObserver, list_segments
+    from shm import list_segments
 
-    with RingObserver.attach(name) as ring:
-        rows = [row_of(segment) for segment in list_segments(name) if segment.full_name == name]
-        found = {**(rows[0] if rows else {}), "readers": list(ring.readers())}
+    attach(name).close()  # says it best when there is none
+    row = next(ring_row(segment) for segment in list_segments(name) if segment.full_name == name)
     if as_json:
-        print_json(found)
+        print_json(row)
         return
-    for key, value in found.items():
-        if key != "readers":
-            click.echo(f"{key:<12} {cell(value)}")
+    for key, value in row.items():
+        if key not in ("readers", "meta", "problem"):
+            click.echo(f"{key:<13} {cell(value)}")
+    for key, value in row["meta"].items():
+        click.echo(f"{key:<13} {cell(value)}")
+    if row["readers"]:
+        click.echo()
+        print_table(row["readers"], READER_COLUMNS)
 
 
 @stream.command()
@@ -83,9 +78,7 @@ def info(name: str, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def hz(name: str, window: float, as_json: bool) -> None:
     """Measure how many items a second the ring NAME is given."""
-    from shm import RingObserver
-
-    with RingObserver.attach(name) as ring:
+    with attach(name) as ring:
         items, spent = count_published(ring, window)
     if as_json:
         print_json({"stream": name, "items": items, "seconds": spent, "hz": items / spent})
@@ -93,8 +86,44 @@ def hz(name: str, window: float, as_json: bool) -> None:
         click.echo(f"{name}: {items / spent:.2f} Hz ({items} items in {spent:.2f} s)")
 
 
+def attach(name: str) -> RingObserver:
+    """Return an observer of a ring by its full name."""
+    from shm import RingObserver
+
+    return RingObserver.attach(name)
+
+
 def count_published(ring: RingObserver, window_s: float) -> tuple[int, float]:
     """Return how many items were published during some seconds, and how many seconds it really were."""
     begin, first = time.monotonic(), ring.published
     time.sleep(window_s)
     return ring.published - first, time.monotonic() - begin
+
+
+def ring_row(segment: SegmentInfo) -> dict[str, Any]:
+    """Return what the registry knows of a ring as plain values; of a ring that cannot be read, little."""
+    row: dict[str, Any] = {
+        "stream": segment.full_name or segment.segment_name,
+        "bytes": segment.bytes,
+        "writer": segment.writer_pid or None,
+        "alive": segment.writer_alive,
+        "age_s": segment.age_s,
+        "problem": segment.problem,
+        "readers": [],
+        "meta": {},
+    }
+    if segment.ring is not None:
+        ring = segment.ring
+        holds = "blocks" if ring.is_blob else "items"
+        row |= {"holds": holds, "shape": list(ring.shape), "dtype": ring.dtype, "slots": ring.slots}
+        row |= {"published": ring.published, "newest_age_s": ring.newest_age_s, "epoch": ring.epoch}
+        row |= {"birth": f"{ring.birth:016x}", "ended": ring.ended, "meta": ring.meta}
+        row["readers"] = [asdict(reader) for reader in ring.readers]
+    return row
+
+
+def shown(row: dict[str, Any]) -> dict[str, object]:
+    """Return what a ring's row shows in a table in place of plain values."""
+    shape = "x".join(map(str, row.get("shape", ()))) if row.get("holds") == "items" else None
+    dtype = row.get("dtype") if row.get("holds") == "items" else None
+    return {"shape": shape, "dtype": dtype, "readers": len(row["readers"]), "MiB": row["bytes"] / 2**20}

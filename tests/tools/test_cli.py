@@ -94,6 +94,7 @@ def test_version_says_whose_the_packages_are() -> None:
         (["run"], "RIG.toml"),
         (["run", "rig.toml", "--role", "captain"], "captain"),
         (["verify", "/does/not/exist"], "/does/not/exist"),
+        (["recover", "/does/not/exist"], "/does/not/exist"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -114,28 +114,36 @@ class Rig:
             yield ring
 
 
-def rate(act: Callable[[int], object], seconds: float) -> float:
-    """Return how often a second `act(i)` runs, i = 0, 1, 2, … for some time."""
+def rate(some: Callable[[range], object], seconds: float) -> float:
+    """Return how many turns a second `some(range)` makes.
+
+    Args:
+        some: makes one turn for each number of the range, in a loop of its own: a call per turn would be measured too.
+        seconds: how long to measure; ranges grow until they take about a tenth of it.
+    """
     done, batch = 0, 1
     begin = time.perf_counter()
     while (spent := time.perf_counter() - begin) < seconds:
-        for i in range(done, done + batch):
-            act(i)
+        some(range(done, done + batch))
         done += batch
-        batch = min(4 * batch, 1024) if spent < seconds / 8 else batch
+        if time.perf_counter() - begin - spent < seconds / 20:
+            batch *= 2
     return done / spent
 
 
 def copy_rate(rig: Rig) -> float:
     """Items a second of np.copyto into a ring's memory, nothing published."""
-    slots, pool, items = rig.payload.slots, rig.payload.pool, rig.items
+    sources, pool, copyto = list(rig.items), rig.payload.pool, np.copyto
     with rig.ring() as ring:
-        claim = ring.claim(slots)
+        claim = ring.claim(ring.slots)
         with claim as memory:
-            targets = [memory[i] for i in range(slots)]
-            sources = [items[i] for i in range(pool)]
-            copyto = np.copyto
-            found = rate(lambda i: copyto(targets[i % slots], sources[i % pool]), rig.seconds)
+            targets, slots = list(memory), ring.slots
+
+            def copy(turns: range) -> None:
+                for i in turns:
+                    copyto(targets[i % slots], sources[i % pool])
+
+            found = rate(copy, rig.seconds)
             claim.publish(0)
     return found
 
@@ -144,8 +152,13 @@ def write_rate(rig: Rig) -> float:
     """Items a second that are written, copied, while nobody reads."""
     sources, pool = list(rig.items), rig.payload.pool
     with rig.ring() as ring:
-        write = ring.write
-        return rate(lambda i: write(sources[i % pool]), rig.seconds)
+        put = ring.write
+
+        def write(turns: range) -> None:
+            for i in turns:
+                put(sources[i % pool])
+
+        return rate(write, rig.seconds)
 
 
 def moved_rate(rig: Rig, how: str, expected: float) -> float:
@@ -183,9 +196,10 @@ def block_rate(rig: Rig, expected: float) -> float:
 def claim_us(rig: Rig) -> float:
     """Microseconds of ours for one item filled in place: `with ring.claim(): pass`."""
 
-    def fill(_: int) -> None:
-        with ring.claim():
-            pass
+    def fill(turns: range) -> None:
+        for _ in turns:
+            with ring.claim():
+                pass
 
     with rig.ring() as ring:
         return 1e6 / rate(fill, rig.seconds)
@@ -194,11 +208,12 @@ def claim_us(rig: Rig) -> float:
 def view_us(rig: Rig) -> float:
     """Microseconds of ours for one item looked at in place; the time that writing it takes is taken off."""
 
-    def fill_and_look(_: int) -> None:
-        with ring.claim():
-            pass
-        with reader.view(1):
-            pass
+    def fill_and_look(turns: range) -> None:
+        for _ in turns:
+            with ring.claim():
+                pass
+            with reader.view(1):
+                pass
 
     with rig.ring() as ring, RingReader.attach(ring.name, policy="lossless") as reader:
         both = 1e6 / rate(fill_and_look, rig.seconds)
