@@ -52,8 +52,8 @@ def test_top_level_packages_are_ours_alone(package: str) -> None:
 
 @pytest.mark.parametrize(("library", "owner"), SOLE_IMPORTERS.items())
 def test_each_system_library_has_one_importer(library: str, owner: str) -> None:
-    """Sockets, segments and mappings are each known to one module."""
-    assert [owner] == [str(path) for path in modules() if library in imported(path)]
+    """Sockets, segments and mappings are each known to one module, if to any."""
+    assert {owner} >= {str(path) for path in modules() if library in imported(path)}
 
 
 @pytest.mark.parametrize("path", modules(), ids=str)
