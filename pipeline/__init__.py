@@ -1,8 +1,11 @@
 """Messages, sessions, nodes, notifications and streams over the wire."""
 
 from .arrays import PackedArray, deserialize_array, serialize_array
+from .block import Block, BlockFlag, BlockHeader
+from .codec import codec_names, codec_of, register_codec
 from .errors import (
     AddressError,
+    BlockError,
     ClosedError,
     DuplicateIdError,
     EndpointInUseError,
@@ -13,32 +16,54 @@ from .errors import (
     OutcomeError,
     PipelineError,
     RemoteError,
+    StreamError,
     TransportError,
+    UnknownCodecError,
     UnknownOutcomeError,
+    UnknownStreamError,
     UnroutableError,
     UnsendableError,
 )
+from .forward import Forwarder, ForwardReport
 from .hub import Hub, Listen
 from .hub_counts import HubStatistics
+from .ingest import Ingest, IngestReport
 from .message import Message
 from .node import NetNode
+from .notify import Notices, NoticeWaiter, Notifier
 from .outbox import Patience
 from .peers import Pace, PeerInfo, PeerState
 from .receipt import Receipt
+from .stream_reader import StreamReader, StreamReaderStatistics
+from .stream_spec import ClockStamp, StreamSpec, block_items_for
+from .transport import Context
 
 __all__ = [
     "AddressError",
+    "Block",
+    "BlockError",
+    "BlockFlag",
+    "BlockHeader",
+    "ClockStamp",
     "ClosedError",
+    "Context",
     "DuplicateIdError",
     "EndpointInUseError",
     "ExpiredError",
+    "ForwardReport",
+    "Forwarder",
     "Hub",
     "HubStatistics",
+    "Ingest",
+    "IngestReport",
     "Listen",
     "MalformedError",
     "Message",
     "MessageError",
     "NetNode",
+    "NoticeWaiter",
+    "Notices",
+    "Notifier",
     "OutboxFullError",
     "OutcomeError",
     "Pace",
@@ -49,10 +74,20 @@ __all__ = [
     "PipelineError",
     "Receipt",
     "RemoteError",
+    "StreamError",
+    "StreamReader",
+    "StreamReaderStatistics",
+    "StreamSpec",
     "TransportError",
+    "UnknownCodecError",
     "UnknownOutcomeError",
+    "UnknownStreamError",
     "UnroutableError",
     "UnsendableError",
+    "block_items_for",
+    "codec_names",
+    "codec_of",
     "deserialize_array",
+    "register_codec",
     "serialize_array",
 ]

@@ -161,12 +161,7 @@ class Block:
             BlockError: not a block.
         """
         view = memoryview(blob).cast("B")
-        if view.nbytes < _U32.size:
-            raise BlockError(f"a blob of {view.nbytes} bytes is no block")
-        length: int = _U32.unpack_from(view)[0]
-        start = _U32.size + length
-        if start > view.nbytes:
-            raise BlockError(f"a blob of {view.nbytes} bytes with a header of {length}")
+        start = _payload_start(view)
         header = BlockHeader.from_frame(view[_U32.size : start])
         middle = max(view.nbytes - header.payload_bytes, start)
         block = cls(header, view[start:middle], view[middle:])
@@ -238,3 +233,22 @@ class Block:
             return np.frombuffer(memoryview(self.times), "<i8").astype(np.int64)
         steps = np.arange(header.count, dtype=np.int64)
         return steps * np.int64(header.period_ns) + np.int64(header.time_ns)
+
+
+def header_of_blob(blob: Buffer) -> BlockHeader:
+    """Read only the header of a blob of the Terminal's ring.
+
+    Raises:
+        BlockError: not a block.
+    """
+    view = memoryview(blob).cast("B")
+    return BlockHeader.from_frame(view[_U32.size : _payload_start(view)])
+
+
+def _payload_start(blob: memoryview) -> int:
+    """Return where the header ends."""
+    length: int = _U32.unpack_from(blob)[0] if blob.nbytes >= _U32.size else -1
+    start = _U32.size + length
+    if not _U32.size <= start <= blob.nbytes:
+        raise BlockError(f"a blob of {blob.nbytes} bytes is no block: its header would have {length}")
+    return start

@@ -103,12 +103,19 @@ class ForwardStream:
         self._retry_at = 0.0
         self._end_is_sent = False
         self._ends_run = True
+        self.has_ended = False
+        """The Terminal has the END of the run."""
         self._cost = spec.slot_bytes
 
     @property
     def origin(self) -> int:
         """Sequence at which the run began."""
         return self.acked if self._origin is None else self._origin
+
+    @property
+    def needed(self) -> int:
+        """First sequence that the ring must keep for us."""
+        return self.losses.run_end(self.acked)
 
     @property
     def is_finished(self) -> bool:
@@ -118,6 +125,9 @@ class ForwardStream:
     def stop(self, end: int) -> None:
         """End the run at sequence `end`; what is already on the wire beyond it stays."""
         self.stop_at = end
+        self._ends_run = True
+        if self.is_finished and not self.has_ended:
+            self._go_idle(0.0)  # drained and detached, but nobody has sent the END
 
     def detach(self) -> None:
         """Another ring took this one's place: send what is left, but no END, for the run goes on there."""
@@ -145,6 +155,7 @@ class ForwardStream:
         self._rewind(message.next)
         self.acked = message.next
         self._origin = self.origin
+        self.has_ended = message.ended
         self.state = ForwardState.FINISHED if message.ended else ForwardState.OPEN
 
     def credited(self, message: Credit) -> None:
@@ -156,7 +167,7 @@ class ForwardStream:
             self.acked = message.next
             self.losses.settle(message.next)
         if message.ended and self._end_is_sent:
-            self.state = ForwardState.FINISHED  # F5
+            self.has_ended, self.state = True, ForwardState.FINISHED  # F5
 
     def refused(self, message: Refused, now: float) -> None:
         """The Terminal cannot take the stream now; ask again later."""

@@ -90,8 +90,13 @@ class IngestStream:
         return self._opened(room)
 
     def credit(self, room: int, *, is_late: bool) -> Credit | None:
-        """Return the credit to announce now, if any; `is_late` says that an acknowledgement has waited long enough."""
-        if self._is_rewinding or not (is_late or self.is_ended or self.grant.is_due(room)):
+        """Return the credit to announce now, if it is worth a message.
+
+        Args:
+            room: blocks that the ring has room for.
+            is_late: a block is not acknowledged yet, and has waited long enough.
+        """
+        if self._is_rewinding or not (is_late or self.grant.is_due(room)):
             return None
         return Credit(self._opening, self.spec.stream, self.next, self.is_ended, self.grant.limit(room))
 

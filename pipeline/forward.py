@@ -1,0 +1,389 @@
+"""The Pilot's end of the wire: one thread that sends every stream's blocks to the Terminal.
+
+It owns a DEALER of the data context, a lossless reader of each ring, and nothing else.  A source never waits for the
+link: what cannot be sent in time is given up, counted, and told to the Terminal in-band (`forward_stream`).
+Streams share the link fairly: one block each in turn.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import secrets
+import threading
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+
+from .channel import Credit, Open, Opened, Refused, from_frames, to_frames
+from .errors import BlockError, ClosedError, UnknownStreamError
+from .forward_feed import Feed, FeedOptions, Origin
+from .losses import LAPPED, LINK
+from .notify import Notices
+from .wakeup import Wakeup
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shm import Counter, Counters
+
+    from .transport import Context, Socket
+
+ROUNDS: Final = 8
+"""Blocks of each stream between two looks at the sockets."""
+REST_S: Final = 0.02
+"""Longest sleep: a lost notification delays by no more."""
+COUNT_S: Final = 0.1
+"""Counters are brought up to date this often."""
+CALL_S: Final = 10.0
+"""A call from another thread is answered within this, or the thread is gone."""
+SEND_BUFFER: Final = 256 * 1024
+"""Kernel buffer of the data socket: small, for the queue is ours, not the kernel's."""
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardReport:
+    """Where one stream stands; sequences as in `ForwardStream`."""
+
+    state: str
+    """"waiting" (no ring), "idle", "opening", "open", "finished" or "stopped"."""
+    origin: int | None
+    published: int
+    sent: int
+    acked: int
+    lag: int
+    dropped: dict[str, int]
+    refusal: str
+    """What the Terminal said when it would not take the stream; empty if it took it."""
+    birth: int | None = None
+
+
+class Forwarder:
+    """Sends streams to a Terminal; every method may be called from any thread.
+
+    Args:
+        pilot_id: whose streams they are; also what the readers call themselves.
+        rig: name of the rig; ring names begin with it.
+        context: the data context, apart from the control plane's.
+        endpoint: the Terminal's data endpoint, ``tcp://host:port``.
+        counters: page to count in, or None.
+        buffer_bytes: kernel buffer of the socket; None is the system's default.
+
+    Use as a context manager, or `close`.
+    """
+
+    def __init__(
+        self,
+        pilot_id: str,
+        rig: str,
+        context: Context,
+        endpoint: str,
+        counters: Counters | None = None,
+        *,
+        buffer_bytes: int | None = SEND_BUFFER,
+    ) -> None:
+        self._pilot_id = pilot_id
+        self._rig = rig
+        self._context = context
+        self._endpoint = endpoint
+        self._counters = counters
+        self._buffer_bytes = buffer_bytes
+        self._feeds: dict[str, Feed] = {}
+        self._meters: dict[str, _Meter] = {}
+        self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._wakeup = Wakeup()
+        self._is_closing = False
+        self._is_up = False
+        self._count_at = 0.0
+        self._turn = 0
+        self._socket: Socket | None = None
+        self._monitor: Socket | None = None
+        self._thread = threading.Thread(target=self._run, name=f"forward {pilot_id}", daemon=True)
+        self._thread.start()
+
+    def add(
+        self,
+        stream: str,
+        *,
+        ring: str | None = None,
+        codec: str = "auto",
+        seconds: float = 3.0,
+        slots: int | None = None,
+        lossless: bool = True,
+    ) -> None:
+        """Make a stream known; nothing is forwarded before `start`, and its ring need not exist yet.
+
+        Args:
+            stream: name of the stream, the sensor's address.
+            ring: full name of its ring; ``<rig>/<stream>`` if None.
+            codec: ``auto`` (blosc while it pays), ``blosc`` or ``raw``.
+            seconds: how much of it the Terminal's ring keeps ...
+            slots: ... or how many blocks.
+            lossless: False drops what does not fit through the link at once.
+
+        Raises:
+            UnknownCodecError: no such codec.
+        """
+        options = FeedOptions(ring or f"{self._rig}/{stream}", codec, seconds, slots, lossless)
+        feed = Feed(stream, self._pilot_id, options)
+        meter = _Meter(self._counters, feed) if self._counters is not None else None  # its page is the caller's
+        self._call(lambda: self._add(feed, meter))
+
+    def start(self, stream: str, origin: Origin = "now") -> int | None:
+        """Begin a run of a stream.
+
+        Args:
+            stream: which.
+            origin: first sequence (the ring may retain it from before: pre-trigger); ``now``; or ``resume``, after a
+                restart of the Pilot, to go on with the run that the Terminal's ring holds.
+
+        Returns:
+            The first sequence; None if the ring does not exist yet (it will begin at its first item) or the Terminal
+            will say.
+        """
+        return self._call(lambda: self._feed(stream).start(origin, time.monotonic()))
+
+    def stop(self, stream: str, end: int | None = None) -> None:
+        """End a run at sequence `end`, or at what is published now; `finished` says when the Terminal has it all."""
+        self._call(lambda: self._feed(stream).stop(end))
+
+    def finished(self, stream: str) -> bool:
+        """Tell whether the Terminal has everything of the run, and its END."""
+        return self._feed(stream).is_finished
+
+    def state(self) -> dict[str, ForwardReport]:
+        """Return where every stream stands."""
+        return self._call(lambda: {name: _report(feed) for name, feed in self._feeds.items()})
+
+    @property
+    def is_linked(self) -> bool:
+        """Whether the Terminal is connected."""
+        return self._is_up
+
+    def close(self) -> None:
+        """Stop the thread and leave every ring; what was not acknowledged stays in the rings."""
+        if not self._is_closing:
+            self._is_closing = True
+            self._wakeup.set()
+            self._thread.join()
+            self._wakeup.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        link = "up" if self._is_up else "down"
+        return f"<Forwarder {self._pilot_id} -> {self._endpoint} {link} {len(self._feeds)} streams>"
+
+    def do_work(self) -> int:
+        """Do what can be done without waiting; return how much that was."""
+        now = time.monotonic()
+        work = self._do_calls() + self._watch_link(now) + self._receive(now)
+        feeds = list(self._feeds.values())
+        if feeds:
+            self._turn = (self._turn + 1) % len(feeds)  # nobody is always first
+        feeds = feeds[self._turn :] + feeds[: self._turn]
+        for _ in range(ROUNDS):
+            sent = sum(self._advance(feed, now) for feed in feeds)
+            work += sent
+            if not sent:
+                break
+        for feed in feeds:
+            feed.release()
+        if now >= self._count_at:
+            self._count_at = now + COUNT_S
+            self._count()
+        return work
+
+    def _run(self) -> None:
+        self._notices = Notices(self._context)
+        self._notices.watch(self._wakeup.fileno())
+        try:
+            self._connect()
+            while not self._is_closing:
+                if not self.do_work():
+                    self._notices.poll(REST_S)
+                    self._wakeup.clear()
+            self._count()
+        except Exception:
+            log.exception("forwarder %s died", self._pilot_id)
+            raise
+        finally:
+            for feed in self._feeds.values():
+                feed.close()
+            self._disconnect()
+            self._notices.close()
+
+    def _advance(self, feed: Feed, now: float) -> int:
+        """Do one thing for one stream; return 1 if there was one."""
+        ring = feed.look(now)
+        self._notices.follow(feed.stream, feed.reader)
+        machine, socket = feed.machine, self._socket
+        if ring is None or machine is None or socket is None:
+            return 0
+        effect = machine.step(ring, now)
+        if effect is None:
+            return 0
+        if isinstance(effect, Open):
+            socket.send(to_frames(effect))
+            return 1
+        block = feed.block(effect)
+        if block is None or not socket.send(to_frames(block)):
+            return 0
+        feed.sent(effect, block)
+        return 1
+
+    def _receive(self, now: float) -> int:
+        count = 0
+        while self._socket is not None and (frames := self._socket.receive()) is not None:
+            count += 1
+            try:
+                message = from_frames(frames)
+            except BlockError as error:
+                log.warning("forwarder %s: from the Terminal: %s", self._pilot_id, error)
+                continue
+            feed = self._feeds.get(getattr(message, "stream", ""))
+            machine = feed.machine if feed is not None else None
+            if machine is None:
+                continue
+            if isinstance(message, Opened):
+                machine.opened(message)
+            elif isinstance(message, Credit):
+                machine.credited(message)
+            elif isinstance(message, Refused):
+                if message.reason != machine.refusal:
+                    log.warning("%s: the Terminal refuses the stream: %s", machine.spec.stream, message.reason)
+                machine.refused(message, now)
+        return count
+
+    def _watch_link(self, now: float) -> int:
+        events = self._socket.link_events() if self._socket is not None else []
+        for event in events:
+            if event == "up":
+                self._set_link(True, now)
+            elif event == "down" and self._is_up:
+                # A new socket with a new identity: nothing of the old connection, queued or half-known to the
+                # Terminal, can be mistaken for this one's.
+                self._set_link(False, now)
+                self._disconnect()
+                self._connect()
+                break
+            elif event == "refused":
+                log.warning("forwarder %s: %s refuses our keys", self._pilot_id, self._endpoint)
+        return len(events)
+
+    def _set_link(self, is_up: bool, now: float) -> None:
+        if is_up != self._is_up:
+            log.info("forwarder %s: link to %s is %s", self._pilot_id, self._endpoint, "up" if is_up else "down")
+        self._is_up = is_up
+        for feed in self._feeds.values():
+            feed.link(is_up, now)
+
+    def _connect(self) -> None:
+        identity = f"{self._pilot_id}/{secrets.token_hex(4)}".encode()
+        self._socket = self._context.dealer(self._endpoint, identity, buffer_bytes=self._buffer_bytes)
+        self._monitor = self._socket.watch_link()
+        self._notices.watch(self._socket)
+        self._notices.watch(self._monitor)
+
+    def _disconnect(self) -> None:
+        if self._socket is not None and self._monitor is not None:
+            self._notices.unwatch(self._socket)
+            self._notices.unwatch(self._monitor)
+            self._socket.close()
+            self._socket = self._monitor = None
+
+    def _add(self, feed: Feed, meter: _Meter | None) -> None:
+        old = self._feeds.get(feed.stream)
+        if old is not None:
+            old.close()
+        feed.link(self._is_up, time.monotonic())
+        self._feeds[feed.stream] = feed
+        if meter is not None:
+            self._meters[feed.stream] = meter
+
+    def _feed(self, stream: str) -> Feed:
+        try:
+            return self._feeds[stream]
+        except KeyError:
+            known = ", ".join(self._feeds) or "none"
+            raise UnknownStreamError(f"stream {stream!r} was never added to {self!r}; known: {known}") from None
+
+    def _count(self) -> None:
+        for meter in self._meters.values():
+            meter.update()
+
+    def _do_calls(self) -> int:
+        count = 0
+        while not self._calls.empty():
+            self._calls.get()()
+            count += 1
+        return count
+
+    def _call(self, function: Callable[[], T]) -> T:
+        """Run a function on the thread that owns the rings and return its result."""
+        result: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                result.set_result(function())
+            except Exception as error:
+                result.set_exception(error)
+
+        if self._is_closing or not self._thread.is_alive():
+            raise ClosedError(f"{self!r} is closed")
+        self._calls.put(run)
+        self._wakeup.set()
+        return result.result(CALL_S)
+
+
+class _Meter:
+    """One stream's counters in shared memory."""
+
+    def __init__(self, counters: Counters, feed: Feed) -> None:
+        self._feed = feed
+        self._counters: dict[str, Counter] = {
+            name: counters.counter(f"{feed.stream}.{name}")
+            for name in (
+                "sent_items",
+                "sent_blocks",
+                "sent_bytes",
+                "raw_bytes",
+                "dropped.link",
+                "dropped.lapped",
+                "lag",
+            )
+        }
+
+    def update(self) -> None:
+        feed, counts = self._feed, self._feed.counts
+        values: dict[str, Any] = {
+            "sent_items": counts.items,
+            "sent_blocks": counts.blocks,
+            "sent_bytes": counts.bytes,
+            "raw_bytes": counts.raw_bytes,
+            "dropped.link": feed.dropped(LINK),
+            "dropped.lapped": feed.dropped(LAPPED),
+            "lag": feed.lag,
+        }
+        for name, value in values.items():
+            self._counters[name].set(value)
+
+
+def _report(feed: Feed) -> ForwardReport:
+    machine = feed.machine
+    dropped = {reason: count for reason in (LINK, LAPPED) if (count := feed.dropped(reason))}
+    if machine is None:
+        return ForwardReport("waiting" if feed.is_running else "stopped", None, 0, 0, 0, 0, dropped, "")
+    return ForwardReport(
+        machine.state.value, machine.origin, feed.published, machine.sent, machine.acked, feed.lag, dropped,
+        machine.refusal, machine.spec.birth,
+    )  # fmt: skip

@@ -1,0 +1,262 @@
+"""One named stream on the Pilot: finds its ring and follows it through restarts of its writer.
+
+A feed has one `ForwardStream` at a time.  A ring that appears late begins at its first item; one that was replaced is
+drained first, then the run goes on in the new one, under its new birth.  It belongs to the forwarder's thread.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from shm import RingReader, SegmentNotFoundError, ShmError
+
+from .codec import encoder_of
+from .forward_stream import ForwardStream, RingState
+from .losses import LAPPED, LINK
+from .ring_cutter import RingCutter
+
+if TYPE_CHECKING:
+    from .block import Block
+    from .forward_stream import Cut
+
+LOOK_S: Final = 0.1
+"""A ring that is not there, or was replaced, is looked for this often."""
+SLOW_S: Final = 0.2
+"""What may wait for the link when a stream is not lossless."""
+
+Origin = int | Literal["now", "resume"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class FeedOptions:
+    """How one stream is forwarded.
+
+    Attributes:
+        ring: full name of its ring.
+        codec: ``auto``, ``raw`` or ``blosc``.
+        seconds: how much of it the Terminal's ring keeps ...
+        slots: ... or how many blocks.
+        lossless: False gives up old blocks at once when the link is slow.
+    """
+
+    ring: str
+    codec: str = "auto"
+    seconds: float = 3.0
+    slots: int | None = None
+    lossless: bool = True
+
+
+@dataclass(slots=True)
+class FeedCounts:
+    """What one stream has put on the wire."""
+
+    items: int = 0
+    blocks: int = 0
+    bytes: int = 0
+    raw_bytes: int = 0
+
+    def add(self, block: Block, item_bytes: int) -> None:
+        """Count one block."""
+        self.items += block.header.count
+        self.blocks += 1
+        self.bytes += block.header.payload_bytes
+        self.raw_bytes += block.header.count * item_bytes
+
+
+class Feed:
+    """Follows one stream.
+
+    Args:
+        stream: its name, the sensor's address.
+        reader_name: what the lossless reader calls itself in the ring's table.
+        options: see `FeedOptions`.
+    """
+
+    def __init__(self, stream: str, reader_name: str, options: FeedOptions) -> None:
+        encoder_of(options.codec)  # an unknown name is refused here, in the caller's thread
+        self.stream = stream
+        self.options = options
+        self.reader: RingReader | None = None
+        self.machine: ForwardStream | None = None
+        self.counts = FeedCounts()
+        self.is_running = False
+        self._reader_name = reader_name
+        self._cutter: RingCutter | None = None
+        self._origin: Origin = "now"
+        self._is_stopping = False
+        self._stop_at: int | None = None
+        self._look_at = 0.0
+        self._is_replaced = False
+        self._seen = (0, 0)
+        self._earlier = dict.fromkeys((LAPPED, LINK), 0)
+        self._link_is_up = False
+        self._waited = False
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the Terminal has the END of the run, or there was nothing to send."""
+        if self.machine is None:
+            return self._is_stopping
+        return self.machine.has_ended
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether a run goes on whose Terminal has not said that it has everything."""
+        return self.is_running and not self.is_finished
+
+    def start(self, origin: Origin, now: float) -> int | None:
+        """Begin a run; return its first sequence, None while nobody knows it."""
+        self._leave()
+        self.is_running, self._is_stopping, self._stop_at = True, False, None
+        self._origin = origin
+        self._attach(now)
+        return self.machine.origin if self.machine is not None and origin != "resume" else None
+
+    def stop(self, end: int | None) -> None:
+        """End the run at sequence `end`; None: at what is published now."""
+        self._is_stopping, self._stop_at = True, end
+        if self.machine is not None and self.reader is not None:
+            self.machine.stop(self.reader.published if end is None else end)
+
+    def link(self, is_up: bool, now: float) -> None:
+        """Note that the connection was made or lost."""
+        self._link_is_up = is_up
+        if self.machine is not None:
+            self.machine.link(is_up, now)
+
+    def look(self, now: float) -> RingState | None:
+        """Return the ring as it is now; None if there is nothing to forward."""
+        if not self.is_running:
+            return None
+        if now >= self._look_at:
+            self._look_around(now)
+        reader, machine = self.reader, self.machine
+        if reader is None or machine is None:
+            return None
+        epoch, published = reader.epoch, reader.published
+        # A new writer goes on where the dead one stopped, and we look far more often than writers restart.
+        takeover = self._seen[1] if epoch != self._seen[0] else None
+        self._seen = (epoch, published)
+        return RingState(published, reader.oldest, epoch, takeover, reader.ended or self._is_replaced)
+
+    def block(self, cut: Cut) -> Block | None:
+        """Return the block that the machine asks for; None if its items were overwritten meanwhile."""
+        return self._cutter.block(cut) if self._cutter is not None else None
+
+    def sent(self, cut: Cut, block: Block) -> None:
+        """Note that a block is on the wire."""
+        if self.machine is not None:
+            self.machine.done(cut)
+            self.counts.add(block, self.machine.spec.item_bytes)
+
+    def release(self) -> None:
+        """Let the ring's writer overwrite what nobody will ask for again."""
+        if self.reader is not None and self.machine is not None and self.machine.needed > self.reader.position:
+            self.reader.seek(min(self.machine.needed, self.reader.published))
+
+    def dropped(self, reason: str) -> int:
+        """Return the items given up for a reason, since the feed was made."""
+        current = self.machine.losses.total(reason) if self.machine is not None else 0
+        return self._earlier[reason] + current
+
+    @property
+    def lag(self) -> int:
+        """Items published and not yet on the wire."""
+        if self.reader is None or self.machine is None or not self.is_unanswered:
+            return 0
+        return max(0, self.reader.published - self.machine.sent)
+
+    @property
+    def published(self) -> int:
+        """Items of the ring that are whole; 0 without a ring."""
+        return self.reader.published if self.reader is not None else 0
+
+    def close(self) -> None:
+        """Leave the ring."""
+        self._leave()
+        self.is_running = False
+
+    def _look_around(self, now: float) -> None:
+        """Find a ring that is new; every `LOOK_S`, for it costs system calls."""
+        self._look_at = now + LOOK_S
+        reader, machine = self.reader, self.machine
+        if reader is None or machine is None:
+            if not self._is_stopping:
+                self._attach(now)
+            return
+        is_gone = not reader.writer_alive and reader.is_superseded
+        self._is_replaced = is_gone or (self._is_stopping and not reader.writer_alive)
+        if not is_gone or self._is_stopping:
+            return
+        if not reader.ended:
+            machine.detach()
+        if machine.is_finished:
+            self._follow(now)
+
+    def _follow(self, now: float) -> None:
+        """Go on in the ring that took the old one's place, if it is there yet."""
+        try:
+            successor = RingReader.attach(
+                self.options.ring, policy="lossless", reader=self._reader_name, start="oldest"
+            )
+        except (SegmentNotFoundError, ShmError):
+            return
+        self._leave()
+        self._adopt(successor, 0, now)
+
+    def _attach(self, now: float) -> None:
+        self._look_at = now + LOOK_S
+        is_late = self.machine is None and self._origin == "now" and self._waited
+        start: int | Literal["newest", "oldest"] = "newest"
+        if isinstance(self._origin, int):
+            start = self._origin
+        elif is_late:
+            start = "oldest"
+        try:
+            reader = RingReader.attach(self.options.ring, policy="lossless", reader=self._reader_name, start=start)
+        except SegmentNotFoundError:
+            self._waited = True
+            return
+        except ShmError as error:
+            self._waited = True
+            log.warning("%s: ring %s cannot be read: %s", self.stream, self.options.ring, error)
+            return
+        if isinstance(self._origin, int):
+            self._adopt(reader, self._origin, now)
+        elif self._origin == "resume":
+            self._adopt(reader, None, now)
+        else:
+            self._adopt(reader, 0 if is_late else reader.published, now)
+
+    def _adopt(self, reader: RingReader, origin: int | None, now: float) -> None:
+        options = self.options
+        self.reader = reader
+        self._cutter = RingCutter(reader, self.stream, options.codec, seconds=options.seconds, slots=options.slots)
+        spec = self._cutter.spec
+        keep = reader.slots // 2
+        if not options.lossless:
+            keep = min(keep, max(2 * spec.block_items, int(SLOW_S * (spec.rate or 0.0))))
+        start = reader.published if origin is None else origin
+        self.machine = ForwardStream(spec, origin=origin, start=start, keep=keep)
+        self._seen = (reader.epoch, reader.published)
+        self._is_replaced = False
+        self.machine.link(self._link_is_up, now)
+        if self._is_stopping:
+            self.machine.stop(reader.published if self._stop_at is None else self._stop_at)
+
+    def _leave(self) -> None:
+        for reason in self._earlier:
+            self._earlier[reason] = self.dropped(reason)
+        self.machine = self._cutter = None
+        if self.reader is not None:
+            self.reader.close()
+            self.reader = None
+        self._waited = False
+        self._is_replaced = False
+
+    def __repr__(self) -> str:
+        return f"<Feed {self.stream} {self.machine!r}>" if self.machine else f"<Feed {self.stream} waits for its ring>"
