@@ -7,8 +7,8 @@
 | STATE | `Account` as it is now |
 | KILL | leaves; its ring ends and loses its name |
 
-HANDSHAKE to the Pilot says what the stream is made of; it is sent when this process comes up, whenever the Pilot comes
-back, and when a source that ended begins a new ring.  STATE to the Pilot tells that a run began or ended by itself.
+HANDSHAKE to the Pilot says what the stream is made of; it is sent when the two meet, when either was started again, and
+when a source that ended begins a new ring.  STATE to the Pilot tells that a run began or ended by itself.
 After a crash the next process takes the ring over and goes on at its `published`.
 """
 
@@ -20,15 +20,17 @@ import os
 import secrets
 import sys
 import threading
+from collections.abc import Callable
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Final, Self
 
 import msgspec
 
-from pipeline import Message, NetNode
+from pipeline import Message, NetNode, PeerState
 from pipeline.notify import Notifier
 from pipeline.transport import Context
-from shm import Counters, RingWriter
+from shm import Counters, RingWriter, segment_name
 
 from .acquisition import Account, Acquisition
 from .child import Child, run_child
@@ -119,7 +121,7 @@ class Sensor:
     """
 
     def __init__(self, child: Child, config: SensorConfig, context: Context) -> None:
-        """Open the source, take the ring, tell the Pilot.
+        """Open the source, take the ring, connect to the Pilot.
 
         Raises:
             SourceError: the source cannot be opened, or its ring's size is unknown.
@@ -131,19 +133,23 @@ class Sensor:
         self._context = context
         self._boot = secrets.token_hex(8)
         self._notifier: Notifier | None = None
-        self._source = open_source(config.source, config.options)
-        self._spec = self._source.spec
-        self._tally = Tally(config.ring)
-        self.acquisition = Acquisition(self._source, self._make_ring, self._tally, on_change=self._tell)
-        self._birth = self.acquisition.account().birth
-        listens = {
-            "START": lambda _message: self._answer(self.acquisition.start()),
-            "STOP": lambda _message: self._answer(self.acquisition.stop()),
-            "STATE": lambda _message: self._answer(self.acquisition.account()),
-            "KILL": self.l_kill,
-        }
-        self.node = NetNode(config.stream, config.pilot, config.port, listens, upstream_ip=config.ip)
-        self.greet()
+        self._pilot_boot = 0
+        self._is_complete = threading.Event()
+        with ExitStack() as undo:
+            self._source = open_source(config.source, config.options)
+            undo.callback(self._source.close)
+            self._spec = self._source.spec
+            undo.callback(self._close_notifier)
+            self._tally = Tally(config.ring)
+            undo.callback(self._tally.close)
+            self.acquisition = Acquisition(self._source, self._make_ring, self._tally, on_change=self._tell)
+            undo.callback(self.acquisition.close)
+            self._birth = self.acquisition.account().birth
+            self.node = NetNode(
+                config.stream, config.pilot, config.port, self._listens(), upstream_ip=config.ip, on_peer=self._on_peer
+            )
+            undo.pop_all()
+        self._is_complete.set()
 
     def serve(self) -> None:
         """Acquire when told, on this thread, until the process is to leave."""
@@ -157,6 +163,13 @@ class Sensor:
         greeting = {"id": self._config.stream, "kind": "sensor", "boot": self._boot, "pid": os.getpid()}
         streams = {self._config.stream: stream}
         self.node.send(key="HANDSHAKE", value={**greeting, "state": account.state, "streams": streams})
+
+    def _on_peer(self, peer: str, state: PeerState, boot: int) -> None:
+        """Greet the Pilot when it is there, and when it is there as another process."""
+        self._is_complete.wait()
+        if peer == self._config.pilot and state is PeerState.ALIVE and boot != self._pilot_boot:
+            self._pilot_boot = boot
+            self.greet()
 
     def l_kill(self, _message: Message) -> None:
         """Leave."""
@@ -173,8 +186,7 @@ class Sensor:
         if not has_failed:
             self.acquisition.close()
             self._tally.close()
-        if self._notifier is not None:
-            self._notifier.close()
+        self._close_notifier()
 
     def __enter__(self) -> Self:
         return self
@@ -187,6 +199,18 @@ class Sensor:
     def __repr__(self) -> str:
         return f"<Sensor {self._config.stream} {self.acquisition!r}>"
 
+    def _listens(self) -> dict[str, Callable[[Message], Any]]:
+        return {
+            "START": lambda _message: self._answer(self.acquisition.start()),
+            "STOP": lambda _message: self._answer(self.acquisition.stop()),
+            "STATE": lambda _message: self._answer(self.acquisition.account()),
+            "KILL": self.l_kill,
+        }
+
+    def _close_notifier(self) -> None:
+        if self._notifier is not None:
+            self._notifier.close()
+
     def _make_ring(self) -> RingWriter:
         spec, config = self._spec, self._config
         slots = config.slots
@@ -195,7 +219,7 @@ class Sensor:
                 raise SourceError(f"{config.source} has no rate; say how many items to keep with slots = …")
             slots = max(1, round(config.seconds * spec.rate))
         if self._notifier is None:
-            self._notifier = Notifier(self._context, config.ring)
+            self._notifier = Notifier(self._context, segment_name("r", config.ring))
         return RingWriter.create(
             config.ring,
             shape=spec.shape,
