@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -42,6 +42,7 @@ STOP_S: Final = 10.0
 """Seconds that STOP waits for the streams' ENDs when it does not say."""
 ANSWER_S: Final = 5.0
 """Seconds beyond that in which closing the files must be done."""
+Answer = TypeVar("Answer")
 log = logging.getLogger(__name__)
 
 
@@ -175,8 +176,8 @@ class Recorder:
     def __repr__(self) -> str:
         return f"<Recorder {self.config.rig} {self.session or 'idle'}>"
 
-    def _ask(self, task: Callable[[], Any], timeout_s: float) -> Any:
-        answer: Future[Any] = Future()
+    def _ask(self, task: Callable[[], Answer], timeout_s: float) -> Answer:
+        answer: Future[Answer] = Future()
         self._tasks.put((task, answer))
         return answer.result(timeout_s)
 

@@ -28,6 +28,8 @@ DEATH: Final = "death"
 """Kind of the event that names a process that died."""
 RESTART_S: Final = 60.0
 """Deaths less than this before a gap was noticed belong to it."""
+TOLD_LATE_S: Final = 5.0
+"""A death on another machine may reach the journal after the gap that it caused."""
 
 
 @dataclass(slots=True)
@@ -155,7 +157,8 @@ def _gaps(stream: str, birth: int, account: _Birth, told: list[Gap], journal: Jo
 
 def _problem_of(gap: Gap, rate: float, noticed_ns: int | None, journal: JournalReading) -> str:
     """Say why an unexplained gap cannot be accepted; empty when a death explains it."""
-    deaths = [event for event in journal.of_kind(DEATH) if noticed_ns is None or event.wall_ns <= noticed_ns]
+    until_ns = None if noticed_ns is None else noticed_ns + TOLD_LATE_S * 1e9
+    deaths = [event for event in journal.of_kind(DEATH) if until_ns is None or event.wall_ns <= until_ns]
     if not deaths:
         return "nobody said why, and no process died before it"
     if noticed_ns is None or not rate:
@@ -164,7 +167,7 @@ def _problem_of(gap: Gap, rate: float, noticed_ns: int | None, journal: JournalR
     group = [event for event in deaths if noticed_ns - event.wall_ns <= RESTART_S * 1e9] or deaths[-1:]
     begun = journal.of_kind("recording", "resumed")
     max_loss_s = max((event.fields["max_loss_s"] for event in begun), default=MAX_LOSS_S)
-    longest_s = max_loss_s + (noticed_ns - group[0].wall_ns) / 1e9
+    longest_s = max_loss_s + max(0.0, (noticed_ns - group[0].wall_ns) / 1e9)
     if gap.count > rate * longest_s:
         name = group[0].fields.get("name", "?")
         return f"more than the death of {name} explains ({rate * longest_s:.0f} items in {longest_s:.1f} s)"

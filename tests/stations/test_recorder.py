@@ -1,0 +1,183 @@
+"""The recorder's process: rings in, files out, told by messages, killed and brought back."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.recordings import BIRTH, MadeStream
+
+from pipeline import Message, RemoteError
+from pipeline.block import Block, BlockFlag
+from pipeline.log import LogOptions
+from shm import BlobWriter, Counters
+from stations.recorder import RecorderConfig
+from stations.recording import Recording, read_journal, verify
+from stations.station import Station
+from stations.supervisor import ChildSpec, Supervisor
+
+RIG = f"rectest{os.getpid()}"
+CAM, EPHYS = "pilot1.cam0", "pilot1.ephys"
+RECORDER = "T.recorder"
+HEX = f"{BIRTH:016x}"
+
+
+class Bench:
+    """A Terminal and its supervisor, with a recorder below and rings that the test fills."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.greetings: queue.Queue[dict[str, Any]] = queue.Queue()
+        self.station = Station("T", {"HANDSHAKE": self._greeted}, listen_endpoint="tcp://127.0.0.1:0")
+        self.supervisor = Supervisor(LogOptions(str(folder / "logs")), lambda _event: None)
+        self.rings: dict[str, BlobWriter] = {}
+        port = int(self.station.endpoint.rpartition(":")[2])
+        config = RecorderConfig(rig=RIG, port=port, max_loss_s=0.5)
+        self.supervisor.start(ChildSpec(RECORDER, "stations.recorder", config))
+
+    def _greeted(self, message: Message) -> None:
+        self.greetings.put(message.value)
+
+    def until(self, condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
+        """Look after the child until the condition holds."""
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            assert time.monotonic() < deadline, "waited too long"
+            self.supervisor.do_work()
+            time.sleep(0.01)
+
+    def greeted(self) -> dict[str, Any]:
+        """Wait for the recorder's HANDSHAKE."""
+        self.until(lambda: not self.greetings.empty())
+        return self.greetings.get()
+
+    def ask(self, key: str, value: Any = None) -> Any:
+        """Send the recorder a message and return its answer."""
+        return self.station.request(RECORDER, key, value, timeout_s=20.0)
+
+    def stored(self, stream: str) -> int:
+        """Return how many items of a stream the recorder says are stored."""
+        return int(self.ask("STATE")["streams"].get(stream, {}).get("stored", 0))
+
+    def ring(self, made: MadeStream, slots: int = 64) -> BlobWriter:
+        """Make the Terminal's ring of a stream."""
+        spec = made.spec
+        name = f"{RIG}/T/{spec.stream}"
+        self.rings[name] = BlobWriter.create(
+            name, max_bytes=spec.slot_bytes, slots=slots, can_wait=True, meta=spec.to_meta()
+        )
+        return self.rings[name]
+
+    def close(self) -> None:
+        """End everything."""
+        self.supervisor.stop()
+        self.station.release()
+        for ring in self.rings.values():
+            ring.close()
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(tmp_path)
+    try:
+        yield bench
+    finally:
+        bench.close()
+
+
+def put(ring: BlobWriter, *blocks: Block) -> None:
+    """Put blocks into a ring as the ingest does."""
+    for block in blocks:
+        ring.write(*block.to_blob())
+
+
+def test_records_what_the_rings_bring_until_their_ends(bench: Bench) -> None:
+    """START, blocks in rings that exist and that come later, STOP: every item in the files, and an account of each."""
+    cam = MadeStream(CAM)
+    ephys = MadeStream(EPHYS, shape=(8,), dtype="<i2", block_items=16, rate=3000)
+    greeting = bench.greeted()
+    ring = bench.ring(cam)
+    put(ring, *cam.blocks(0, 5))  # of before: not part of the recording
+    folder = bench.folder / "recording"
+
+    started = bench.ask("START", {"directory": str(folder), "streams": [CAM, EPHYS], "rig": RIG})
+    put(ring, cam.block(10, flags=int(BlockFlag.BEGIN), origin=10), *cam.blocks(11, 200), cam.end(200))
+    later = bench.ring(ephys)
+    put(later, *ephys.blocks(0, 1000), ephys.end(1000))
+    bench.ask("EVENT", {"kind": "mark", "text": "here"})
+    bench.until(lambda: bench.stored(CAM) == 190 and bench.stored(EPHYS) == 1000)
+    bench.until(lambda: Counters.attach(f"{RIG}/{RECORDER}").read().get(f"{CAM}.durable") == 190)
+    account = bench.ask("STOP", {"timeout_s": 5.0})
+
+    assert (RECORDER, "recorder", "idle") == (greeting["id"], greeting["kind"], greeting["state"])
+    assert [CAM] == started["streams"]
+    cam_births = {HEX: {"origin": 10, "end": 200, "stored": 190, "gaps": []}}
+    ephys_births = {HEX: {"origin": 0, "end": 1000, "stored": 1000, "gaps": []}}
+    assert {"stored": 190, "births": cam_births, "ended": True} == account[CAM]
+    assert {"stored": 1000, "births": ephys_births, "ended": True} == account[EPHYS]
+    assert account == bench.ask("STOP")  # asked again: the same
+    assert verify(folder).ok, verify(folder).lines()
+    np.testing.assert_array_equal(cam.items(10, 190), np.stack([item.data for item in Recording(folder)[CAM]]))
+    assert ["here"] == [event.fields["text"] for event in read_journal(folder / "session.jsonl").of_kind("mark")]
+
+
+def test_killed_recorder_comes_back_and_nothing_is_missing(bench: Bench) -> None:
+    """After kill -9 the supervisor starts another; told to resume, it takes the rest from the rings."""
+    cam = MadeStream(CAM)
+    bench.greeted()
+    folder = bench.folder / "recording"
+    ring = bench.ring(cam, slots=400)
+    put(ring, *cam.blocks(0, 3))
+    bench.ask("START", {"directory": str(folder), "streams": [CAM]})
+    put(ring, cam.block(20, flags=int(BlockFlag.BEGIN), origin=20), *cam.blocks(21, 60))
+    bench.until(lambda: bench.ask("STATE")["streams"][CAM]["durable"] == 40)
+    put(ring, *cam.blocks(60, 80))
+    bench.until(lambda: bench.stored(CAM) == 60)
+
+    os.kill(bench.supervisor.pids()[RECORDER], signal.SIGKILL)
+    put(ring, *cam.blocks(80, 100))
+    bench.greeted()
+    bench.ask("START", {"directory": str(folder), "streams": [CAM], "resume": True})
+    put(ring, *cam.blocks(100, 120), cam.end(120))
+    account = bench.ask("STOP", {"timeout_s": 5.0})
+
+    assert {HEX: {"origin": 20, "end": 120, "stored": 100, "gaps": []}} == account[CAM]["births"]
+    assert verify(folder).ok, verify(folder).lines()
+    assert list(range(20, 120)) == [item.sequence for item in Recording(folder)[CAM]]
+    assert ["recording", "resumed"] == [
+        event.kind for event in read_journal(folder / "session.jsonl").of_kind("recording", "resumed")
+    ]
+
+
+def test_stop_waits_no_longer_than_it_was_told(bench: Bench) -> None:
+    """A stream whose END never comes is closed with what there is."""
+    cam = MadeStream(CAM)
+    bench.greeted()
+    ring = bench.ring(cam)
+    bench.ask("START", {"directory": str(bench.folder / "recording")})
+    put(ring, *cam.blocks(0, 9))
+
+    account = bench.ask("STOP", {"timeout_s": 0.5})
+
+    assert (9, False) == (account[CAM]["stored"], account[CAM]["ended"])
+
+
+def test_folder_that_cannot_be_written_is_refused_and_the_recorder_lives(bench: Bench) -> None:
+    """The answer names the folder; another START works."""
+    bench.greeted()
+    (bench.folder / "file").write_text("")
+
+    with pytest.raises(RemoteError, match="file/recording: cannot record there: Not a directory"):
+        bench.ask("START", {"directory": str(bench.folder / "file" / "recording")})
+    bench.ask("START", {"directory": str(bench.folder / "b")})
+    with pytest.raises(RemoteError, match="already; STOP that first"):
+        bench.ask("START", {"directory": str(bench.folder / "c")})
+
+    assert {} == bench.ask("STOP")
