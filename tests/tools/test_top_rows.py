@@ -111,13 +111,12 @@ def test_lag_and_occupancy_are_those_of_the_living() -> None:
 
 
 def test_blob_ring_counts_items_and_not_blocks() -> None:
-    """30 blocks of 1024 samples a second are 30 kHz; their size in memory says nothing of the rate in bytes."""
-    blobs = replace(CAMERA, holds="blobs", per_slot=1024, shape=(), dtype="", target_hz=None)
+    """30 blocks of 1024 samples a second are 30 kHz; bytes are those of the decoded items."""
+    blobs = replace(CAMERA, holds="blobs", per_slot=1024, shape=(32,), dtype="int16", item_bytes=64, target_hz=None)
 
     row = row_for(blobs, replace(blobs, published=5970))
 
-    assert 30_720.0 == row.hz
-    assert row.bytes_per_s is None
+    assert (30_720.0, 30_720.0 * 64) == (row.hz, row.bytes_per_s)
 
 
 def test_selection_filters_sorts_and_puts_the_unknown_last() -> None:

@@ -23,7 +23,7 @@ from .text import COLUMNS, as_json, percent, reader_lines, seconds, size, summar
 
 INTERVALS: Final = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Seconds between samples that + and - step through."""
-_GOOD, _WARN, _BAD, _DIM = "green", "yellow", "bold red", "bright_black"
+_GOOD, _WARN, _BAD, _DIM = "green", "yellow", "bold red", "grey62"
 _STATE_STYLE: Final = {"run": _GOOD, "wait": _DIM, "idle": _DIM, "end": _DIM, "stall": _BAD, "dead": _BAD}
 HELP: Final = """\
 q Esc  quit        space  pause        + -  interval
@@ -82,31 +82,29 @@ class TopApp(App[int]):
         self._after: Sample | None = None
         self._rows: list[Row] = []
         self._timer: Timer | None = None
+        self._summary = Static("", id="summary", markup=False)
+        self._table: DataTable[Any] = DataTable(id="table", cursor_type="row", zebra_stripes=True)
+        self._text = Static("", id="panel", markup=False)
+        self._details = VerticalScroll(self._text, id="details")
+        self._filter = Input(placeholder="part of a name, or a glob; Enter keeps it, Esc clears it", id="filter")
         self.is_paused = False
 
     def compose(self) -> ComposeResult:
         """Lay out the summary, the table, the details, the filter and the keys."""
-        yield Static("", id="summary", markup=False)
-        yield DataTable(id="table", cursor_type="row", zebra_stripes=True)
-        with VerticalScroll(id="details"):
-            yield Static("", id="panel", markup=False)
-        yield Input(placeholder="part of a name, or a glob; Enter keeps it, Esc clears it", id="filter")
+        yield self._summary
+        yield self._table
+        yield self._details
+        yield self._filter
         yield Footer()
 
     def on_mount(self) -> None:
         """Take the first sample and start the clock."""
-        table = self._table
         for column in COLUMNS:
-            table.add_column(column.title, key=column.key)
-        table.focus()
+            self._table.add_column(Text(column.title, justify="right" if column.is_number else "left"), key=column.key)
+        self._table.focus()
         self._sample()
         self._timer = self.set_interval(self._interval_s, self._sample)
         self.set_timer(min(0.4, self._interval_s), self._sample)  # rates need two samples; do not wait a whole interval
-
-    @property
-    def _table(self) -> DataTable[Any]:
-        table: DataTable[Any] = self.query_one("#table", DataTable)
-        return table
 
     def _sample(self) -> None:
         if self.is_paused:
@@ -171,21 +169,20 @@ class TopApp(App[int]):
         order = f"{'▼' if self._is_reverse else '▲'}{self._sort}"
         mode = "paused" if self.is_paused else f"every {self._interval_s:g} s"
         pattern = "" if self._pattern == "*" else f"  /{self._pattern}"
-        self.query_one("#summary", Static).update(f"{summary(self._after, self._rows)}  {mode}  {order}{pattern}")
+        self._summary.update(f"{summary(self._after, self._rows)}  {mode}  {order}{pattern}")
 
     def _show_panel(self) -> None:
-        panel = self.query_one("#details")
-        panel.set_class(self._panel is not None, "shown")
+        self._details.set_class(self._panel is not None, "shown")
         if self._panel == "help":
-            self.query_one("#panel", Static).update(HELP)
+            self._text.update(HELP)
         elif self._panel is not None:
             name = self._current().split("\0")[0]
             row = next((row for row in self._rows if row.stream == name), None)
-            self.query_one("#panel", Static).update("\n".join(_details(row)) if row else "no stream")
+            self._text.update("\n".join(_details(row)) if row else "no stream")
 
     def action_leave(self) -> None:
         """Close the filter or the details if they are open, else quit."""
-        if self.query_one("#filter").has_class("shown"):
+        if self._filter.has_class("shown"):
             self._close_filter()
         elif self._panel is not None:
             self._panel = None
@@ -242,14 +239,12 @@ class TopApp(App[int]):
 
     def action_filter(self) -> None:
         """Ask for a part of a name."""
-        field = self.query_one("#filter", Input)
-        field.add_class("shown")
-        field.focus()
+        self._filter.add_class("shown")
+        self._filter.focus()
 
     def _close_filter(self) -> None:
-        field = self.query_one("#filter", Input)
-        field.value = ""
-        field.remove_class("shown")
+        self._filter.value = ""
+        self._filter.remove_class("shown")
         self._table.focus()
 
     def on_input_changed(self, event: Input.Changed) -> None:
@@ -259,7 +254,7 @@ class TopApp(App[int]):
 
     def on_input_submitted(self) -> None:
         """Keep the filter and go back to the table."""
-        self.query_one("#filter").remove_class("shown")
+        self._filter.remove_class("shown")
         self._table.focus()
 
     def on_data_table_row_selected(self) -> None:

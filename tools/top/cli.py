@@ -156,3 +156,7 @@ def _live(sample: Callable[[], Sample], *, interval_s: float, pattern: str, sort
         raise click.ClickException(f"the live table needs {error.name}: {hint}") from error
     app = TopApp(sample, interval_s=interval_s, pattern=pattern, sort=sort, reverse=reverse)
     return app.run() or OK
+
+
+if __name__ == "__main__":
+    main()

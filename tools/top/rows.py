@@ -57,6 +57,7 @@ class Row:
     hz: float | None
     target: float | None
     bytes_per_s: float | None
+    """Decoded."""
     age_s: float | None
     lag: int | None
     """Slots that the slowest reader has still to read; None without readers."""
@@ -123,11 +124,11 @@ def _row(earlier: RingSample | None, ring: RingSample, before: Sample, after: Sa
     return Row(
         stream=ring.name,
         state=_state(ring, hz, age_s),
-        shape="x".join(str(side) for side in ring.shape) or ("scalar" if ring.holds == "items" else "blobs"),
+        shape="x".join(str(side) for side in ring.shape) or ("scalar" if ring.dtype else "blobs"),
         dtype=ring.dtype,
         hz=hz,
         target=ring.target_hz,
-        bytes_per_s=slots_per_s * ring.item_bytes if slots_per_s is not None and ring.holds == "items" else None,
+        bytes_per_s=hz * ring.item_bytes if hz is not None and ring.item_bytes else None,
         age_s=age_s,
         lag=max((ring.published - reader.position for reader in _alive(ring)), default=None),
         drops=drops,

@@ -39,11 +39,11 @@ class RingSample:
     bytes: int
     """Size of the segment."""
     shape: tuple[int, ...]
-    """Of an item; () for blobs."""
+    """Of an item; what blobs hold may be unknown: ()."""
     dtype: str
-    """Of an item, e.g. "uint8"; "" for blobs."""
+    """Of an item, e.g. "uint8"; "" when unknown."""
     item_bytes: int
-    """Bytes of one item; for blobs the greatest."""
+    """Bytes of one item, decoded; 0 when unknown."""
     published: int
     newest_ns: int | None
     """CLOCK_MONOTONIC of the newest item; None before the first, or when its clock is not this machine's."""

@@ -42,9 +42,12 @@ def seconds(value: float | None) -> str:
     """Return a duration in ms, s, min or h."""
     if value is None:
         return UNKNOWN
-    for limit, unit, form in ((1.0, 1e-3, "{:.0f} ms"), (100.0, 1.0, "{:.1f} s"), (6000.0, 60.0, "{:.0f} min")):
-        if abs(value) < limit:
-            return form.format(value / unit)
+    if abs(value) < 1.0:
+        return f"{round(value * 1e3)} ms"
+    if abs(value) < 100.0:
+        return f"{value:.1f} s"
+    if abs(value) < 6000.0:
+        return f"{value / 60:.0f} min"
     return f"{value / 3600:.1f} h"
 
 
@@ -68,13 +71,13 @@ def percent(value: float | None) -> str:
 
 def drops(row: Row) -> str:
     """Return the losses by reason, "0" when nothing was lost."""
-    return " ".join(f"{count} {reason}" for reason, count in row.drops.items()) or "0"
+    return ", ".join(f"{count} {reason}" for reason, count in row.drops.items()) or "0"
 
 
 def lag(row: Row) -> str:
     """Return each living reader's lag in slots with its name, the slowest first; "-" without readers."""
     living = sorted((r for r in row.readers if r.state != "dead"), key=lambda reader: -reader.lag)
-    return " ".join(f"{reader.lag} {short(reader.name)}" for reader in living) or UNKNOWN
+    return ", ".join(f"{reader.lag} {short(reader.name)}" for reader in living) or UNKNOWN
 
 
 def short(name: str) -> str:
