@@ -13,15 +13,18 @@ from pathlib import Path
 import psutil
 import pytest
 
+from shm import list_segments
+
 PIPELINE = Path(sys.executable).with_name("pipeline")
 CAMERA = 'source = "synthetic:camera"\nshape = [120, 160, 3]\nrate = 30\n'
+NAME = f"bad-{uuid.uuid4().hex[:8]}"
 MARK = "PIPELINE_TEST_MARK"
 SHM = Path(os.sep, "dev", "shm")
 
 
-def rig(stream: str = CAMERA, *, sections: str = "", name: str = "") -> str:
+def rig(stream: str = CAMERA, *, sections: str = "") -> str:
     """The text of a rig with one stream."""
-    return f'[rig]\nname = "{name or "bad" + uuid.uuid4().hex[:8]}"\n{sections}\n[pilots.pilot1.streams.cam0]\n{stream}'
+    return f'[rig]\nname = "{NAME}"\n{sections}\n[pilots.pilot1.streams.cam0]\n{stream}'
 
 
 def survivors(mark: str) -> list[str]:
@@ -47,7 +50,7 @@ def refused(folder: Path, text: str | None, *options: str, within: tuple[str, ..
     """
     if text is not None:
         (folder / "rig.toml").write_text(text)
-    mark, before = uuid.uuid4().hex, set(SHM.iterdir())
+    mark = uuid.uuid4().hex
     result = subprocess.run(
         [*within, PIPELINE, "run", "rig.toml", "--no-browser", "--json", "--duration", "5", *options],
         cwd=folder,
@@ -59,12 +62,11 @@ def refused(folder: Path, text: str | None, *options: str, within: tuple[str, ..
         check=False,
     )
     assert (2, "") == (result.returncode, result.stdout), result.stderr
-    (line,) = result.stderr.splitlines()
-    assert line.startswith("pipeline: ")
+    assert 1 == len(result.stderr.splitlines()), result.stderr
+    assert result.stderr.startswith("pipeline: ")
     assert [] == survivors(mark)
-    left = {path for path in set(SHM.iterdir()) - before if path.name.startswith("pl")}
-    assert set() == left
-    return line
+    assert [] == list_segments(f"{NAME}/")
+    return result.stderr
 
 
 def test_no_rig_file(tmp_path: Path) -> None:
