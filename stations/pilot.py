@@ -1,4 +1,4 @@
-"""A Pilot's station, `python -m stations.pilot`: beside the sensors, under the Terminal.
+"""A Pilot's station, `python -m stations pilot`: beside the sensors, under the Terminal.
 
 | key | from | effect |
 |---|---|---|
@@ -17,11 +17,12 @@ import os
 import secrets
 import threading
 import time
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NoReturn
 
 import msgspec
 
-from pipeline import Forwarder, ForwardReport, Message, PeerState, Receipt
+from pipeline import Message, PeerState, Receipt
+from pipeline.forward import Forwarder, ForwardReport
 from pipeline.transport import Context
 from shm import Counters
 
@@ -192,8 +193,8 @@ class PilotStation(Station):
             time.sleep(LOOK_S)
         return self._forwarder.state()
 
-    def _on_peer(self, peer: str, state: PeerState, boot: str) -> None:
-        log.info("%s is %s (boot %s)", peer, state, boot)
+    def _on_peer(self, peer: str, state: PeerState, boot: int) -> None:
+        log.info("%s is %s (boot %016x)", peer, state.value, boot)
 
 
 def _produced(report: ForwardReport, count: dict[str, Any] | None) -> Produced:
@@ -223,5 +224,6 @@ def be_pilot(child: Child, config: PilotConfig) -> None:
                 told = (state, time.monotonic() + TELL_S)
 
 
-if __name__ == "__main__":
+def main() -> NoReturn:
+    """Be this process; see `stations.child`."""
     run_child(PilotConfig, be_pilot)

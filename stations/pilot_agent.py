@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline import Message, NetNode
 
-from .supervisor import Death, Started, SupervisorEvent
+from .supervisor import Death, SupervisorEvent
 
 
 class PilotAgent:
@@ -31,7 +31,7 @@ class PilotAgent:
         if isinstance(event, Death):
             fields = {"pid": event.pid, "cause": event.cause, "outcome": event.outcome, "delay_s": event.delay_s}
             self._node.send(self._to, "EVENT", {"kind": "death", "name": event.name, **fields})
-        elif isinstance(event, Started) and event.again:
+        elif event.again:
             self._node.send(self._to, "EVENT", {"kind": "restart", "name": event.name, "pid": event.pid})
 
     def l_kill(self, message: Message) -> None:

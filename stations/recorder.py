@@ -1,4 +1,4 @@
-"""The recorder's process, `python -m stations.recorder`: a node that records when it is told to.
+"""The recorder's process, `python -m stations recorder`: a node that records when it is told to.
 
 | key | value | answer |
 |---|---|---|
@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 import msgspec
 
@@ -277,5 +277,6 @@ def _handshake(node_id: str) -> dict[str, Any]:
     }
 
 
-if __name__ == "__main__":
+def main() -> NoReturn:
+    """Be this process; see `stations.child`."""
     run_child(RecorderConfig, record)

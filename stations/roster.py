@@ -114,9 +114,9 @@ def _terminal_children(rig: Rig) -> list[ChildSpec]:
         draw_fps=rig.rig.draw_fps,
     )
     return [
-        ChildSpec(terminal.id, "stations.terminal", station, restart.terminal, TERMINALS),
-        ChildSpec(recorder_id(rig), "stations.recorder", recorder, restart.recorder, SINKS),
-        ChildSpec(view_id(rig), "stations.view", view, restart.view, SINKS),
+        ChildSpec(terminal.id, "terminal", station, restart.terminal, TERMINALS),
+        ChildSpec(recorder_id(rig), "recorder", recorder, restart.recorder, SINKS),
+        ChildSpec(view_id(rig), "view", view, restart.view, SINKS),
     ]
 
 
@@ -131,10 +131,10 @@ def _pilot_children(rig: Rig) -> Iterator[ChildSpec]:
             data_endpoint=data_endpoint(rig),
             streams={f"{pilot}.{name}": _plan(rig, pilot, name, entry) for name, entry in section.streams.items()},
         )
-        yield ChildSpec(pilot, "stations.pilot", config, rig.restart.pilot, PILOTS)
+        yield ChildSpec(pilot, "pilot", config, rig.restart.pilot, PILOTS)
     for pilot, stream, entry in rig.streams():
         if entry.source is not None:
-            yield ChildSpec(stream, "stations.sensor", _sensor(rig, pilot, stream, entry), entry.restart, SENSORS)
+            yield ChildSpec(stream, "sensor", _sensor(rig, pilot, stream, entry), entry.restart, SENSORS)
 
 
 def _sensor(rig: Rig, pilot: str, stream: str, entry: StreamSection) -> SensorConfig:

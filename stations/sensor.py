@@ -1,4 +1,4 @@
-"""A sensor's process, ``python -m stations.sensor``: one source, one ring, a node that is told when to acquire.
+"""A sensor's process, ``python -m stations sensor``: one source, one ring, a node that is told when to acquire.
 
 | key | answer |
 |---|---|
@@ -23,7 +23,7 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NoReturn, Self
 
 import msgspec
 
@@ -257,5 +257,6 @@ def acquire(child: Child, config: SensorConfig) -> None:
         sensor.serve()
 
 
-if __name__ == "__main__":
+def main() -> NoReturn:
+    """Be this process; see `stations.child`."""
     run_child(SensorConfig, acquire)

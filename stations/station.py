@@ -8,12 +8,11 @@ own.
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 from pipeline import Hub, Message, PeerState, Receipt
-from pipeline.transport import Context
+from pipeline.transport import Context, address_of_this_machine
 
 Listen = Callable[[Message], Any]
 """Called with the whole message, on a pool of threads; what it returns (plain data) goes back to the sender."""
@@ -44,7 +43,7 @@ class Station:
         push_endpoint: str | None = None,
         push_id: str = "",
         context: Context | None = None,
-        on_peer: Callable[[str, PeerState, str], None] | None = None,
+        on_peer: Callable[[str, PeerState, int], None] | None = None,
     ) -> None:
         self.id = id
         self.push_id = push_id
@@ -60,8 +59,8 @@ class Station:
 
     @property
     def endpoint(self) -> str:
-        """Where it listens."""
-        return self.hub.endpoint
+        """Where it listens, with the real port."""
+        return self.hub.endpoint or ""
 
     @property
     def listens(self) -> dict[str, Listen]:
@@ -87,12 +86,7 @@ class Station:
     @staticmethod
     def get_ip() -> str:
         """Return this machine's IPv4 address towards others, ``127.0.0.1`` where there is no network."""
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.connect(("192.0.2.1", 9))  # a documentation address: UDP sends nothing on connect
-            except OSError:
-                return "127.0.0.1"
-            return str(probe.getsockname()[0])
+        return address_of_this_machine()
 
     def release(self) -> None:
         """Close everything; safe to call again."""

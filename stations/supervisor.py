@@ -1,6 +1,6 @@
 """Starts the processes of a rig, restarts those that die, ends them all when it ends.
 
-Children are `python -m` modules started by `Popen` from the thread that created the supervisor, never forked: a
+Children are `python -m stations PART NAME`, started by `Popen` from the thread that created the supervisor, never forked: a
 forked process would share zmq sockets and lose their messages.  `Supervisor.do_work` is called over and over by that
 same thread (the kernel's parent-death signal is tied to it); it never waits.
 """
@@ -41,13 +41,15 @@ class ChildSpec:
 
     name: str
     """Node address, e.g. ``pilot1.cam0``; also the name of its log."""
-    module: str
-    """What `python -m` runs, e.g. ``stations.sensor``."""
+    part: str
+    """What it is, e.g. ``sensor``."""
     config: object
     """The part's configuration, a msgspec Struct or dataclass."""
     policy: Policy = "restart"
     rank: int = 0
     """Order of ending: lower ranks leave first (sources before stations before sinks)."""
+    module: str = "stations"
+    """What `python -m` runs, with `part` and `name` as arguments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +156,8 @@ class Supervisor:
     def _launch(self, entry: _Entry) -> None:
         spec = entry.spec
         brief = Brief(spec.name, os.getpid(), self._log_options, msgspec.Raw(msgspec.json.encode(spec.config)))
-        process = subprocess.Popen([sys.executable, "-P", "-m", spec.module], stdin=subprocess.PIPE)
+        command = [sys.executable, "-P", "-m", spec.module, spec.part, spec.name]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE)
         assert process.stdin is not None  # noqa: S101 - tells the type checker what PIPE promises
         try:
             process.stdin.write(msgspec.json.encode(brief) + b"\n")

@@ -1,4 +1,4 @@
-"""The Terminal's station, `python -m stations.terminal`: where the messages of all pilots meet and streams come in.
+"""The Terminal's station, `python -m stations terminal`: where the messages of all pilots meet and streams come in.
 
 | key | from | effect |
 |---|---|---|
@@ -13,11 +13,12 @@ Streams do not pass through here as messages: `pipeline.Ingest` puts their block
 from __future__ import annotations
 
 import logging
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import msgspec
 
-from pipeline import Ingest, Message, PeerState
+from pipeline import Message, PeerState
+from pipeline.ingest import Ingest
 from pipeline.transport import Context
 from shm import Counters
 
@@ -63,7 +64,7 @@ class TerminalStation(Station):
 
     def l_state(self, message: Message) -> None:
         """A Pilot tells its state: store it and pass it on."""
-        self.pilots.setdefault(message.sender, {})["state"] = message.value["state"]
+        self.pilots.setdefault(str(message.sender), {})["state"] = message.value["state"]
         self.send(self.agent, "STATE", message.value, repeat=False)
 
     def l_init(self, _message: Message) -> dict[str, str]:
@@ -76,8 +77,8 @@ class TerminalStation(Station):
                 self.pilots[pilot]["state"] = "idle"
         return {pilot: info["state"] for pilot, info in self.pilots.items()}
 
-    def _on_peer(self, peer: str, state: PeerState, boot: str) -> None:
-        log.info("%s is %s (boot %s)", peer, state, boot)
+    def _on_peer(self, peer: str, state: PeerState, boot: int) -> None:
+        log.info("%s is %s (boot %016x)", peer, state.value, boot)
 
 
 def be_terminal(child: Child, config: TerminalConfig) -> None:
@@ -93,5 +94,6 @@ def be_terminal(child: Child, config: TerminalConfig) -> None:
         child.stopping.wait()
 
 
-if __name__ == "__main__":
+def main() -> NoReturn:
+    """Be this process; see `stations.child`."""
     run_child(TerminalConfig, be_terminal)

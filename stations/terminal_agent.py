@@ -67,7 +67,7 @@ class TerminalAgent:
         while not self._work.empty():
             self._carry_out(self._work.get()())
             done += 1
-        for send, receipt in [pair for pair in self._receipts if pair[1].done()]:
+        for send, receipt in [pair for pair in self._receipts if pair[1].is_final]:
             self._receipts.remove((send, receipt))
             self._carry_out(self._answered(send, receipt))
             done += 1

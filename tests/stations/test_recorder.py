@@ -40,7 +40,7 @@ class Bench:
         self.rings: dict[str, BlobWriter] = {}
         port = int(self.station.endpoint.rpartition(":")[2])
         config = RecorderConfig(rig=RIG, port=port, max_loss_s=0.5)
-        self.supervisor.start(ChildSpec(RECORDER, "stations.recorder", config))
+        self.supervisor.start(ChildSpec(RECORDER, "recorder", config))
 
     def _greeted(self, message: Message) -> None:
         self.greetings.put(message.value)

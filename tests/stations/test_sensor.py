@@ -55,7 +55,7 @@ class Bench:
         )  # fmt: skip
         brief = Brief("pilot1.s", os.getpid(), LogOptions(str(self.folder)), msgspec.Raw(msgspec.json.encode(config)))
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "stations.sensor"], stdin=subprocess.PIPE, stderr=subprocess.PIPE
+            [sys.executable, "-P", "-m", "stations", "sensor"], stdin=subprocess.PIPE, stderr=subprocess.PIPE
         )
         self.processes.append(process)
         assert process.stdin is not None

@@ -60,7 +60,7 @@ def test_a_killed_child_is_started_again(tmp_path: Path, part: str) -> None:
     """SIGKILL is told as such, and a new process takes over under the same name."""
     events: list[SupervisorEvent] = []
     with Supervisor(LogOptions(str(tmp_path / "logs")), events.append) as supervisor:
-        supervisor.start(ChildSpec("child", part, {}))
+        supervisor.start(ChildSpec("child", "a part", {}, module=part))
         first = supervisor.pids()["child"]
         os.kill(first, signal.SIGKILL)
         until(lambda: supervisor.pids().get("child", first) != first, supervisor)
@@ -75,7 +75,7 @@ def test_a_child_that_cannot_be_ends_the_rig_with_one_line(
 ) -> None:
     """Bad input is not restarted for ever; the reason is on stderr once."""
     with Supervisor(LogOptions(str(tmp_path / "logs")), lambda _: None) as supervisor:
-        supervisor.start(ChildSpec("cam0", part, {"bad": True}))
+        supervisor.start(ChildSpec("cam0", "a part", {"bad": True}, module=part))
         until(lambda: supervisor.fatal, supervisor)
 
     assert supervisor.fatal is not None
@@ -88,7 +88,7 @@ def test_policy_decides_what_a_death_means(tmp_path: Path, part: str, policy: st
     """A child may be worth the whole rig, or nothing."""
     events: list[SupervisorEvent] = []
     with Supervisor(LogOptions(str(tmp_path / "logs")), events.append) as supervisor:
-        supervisor.start(ChildSpec("child", part, {}, policy=msgspec.convert(policy, str)))  # type: ignore[arg-type]
+        supervisor.start(ChildSpec("child", "a part", {}, module=part, policy=msgspec.convert(policy, str)))  # type: ignore[arg-type]
         os.kill(supervisor.pids()["child"], signal.SIGKILL)
         until(lambda: any(isinstance(event, Death) for event in events), supervisor)
 
@@ -100,7 +100,7 @@ def test_children_leave_when_their_supervisor_is_killed(tmp_path: Path, part: st
     program = (
         "import sys, time; from stations.supervisor import *; from pipeline.log import LogOptions\n"
         f"s = Supervisor(LogOptions({str(tmp_path / 'logs')!r}), lambda e: None)\n"
-        f"s.start(ChildSpec('child', {part!r}, {{}})); print(s.pids()['child'], flush=True); time.sleep(60)"
+        f"s.start(ChildSpec('child', 'a part', {{}}, module={part!r})); print(s.pids()['child'], flush=True); time.sleep(60)"
     )
     parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
     assert parent.stdout is not None

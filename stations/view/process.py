@@ -1,4 +1,4 @@
-"""The view's process, `python -m stations.view`: a node of the Terminal that serves a page.
+"""The view's process, `python -m stations view`: a node of the Terminal that serves a page.
 
 | key | value | what it does |
 |---|---|---|
@@ -17,7 +17,7 @@ import os
 import secrets
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NoReturn
 
 from pipeline import Message, NetNode
 from stations.child import Child, run_child
@@ -81,5 +81,6 @@ def _handshake(node_id: str, url: str) -> dict[str, Any]:
     }
 
 
-if __name__ == "__main__":
+def main() -> NoReturn:
+    """Be this process; see `stations.child`."""
     run_child(ViewConfig, view)
