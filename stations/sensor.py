@@ -133,7 +133,7 @@ class Sensor:
         self._context = context
         self._boot = secrets.token_hex(8)
         self._notifier: Notifier | None = None
-        self._pilot_boot = ""
+        self._pilot_boot: object = None
         self._is_complete = threading.Event()
         with ExitStack() as undo:
             self._source = open_source(config.source, config.options)
@@ -164,7 +164,7 @@ class Sensor:
         streams = {self._config.stream: stream}
         self.node.send(key="HANDSHAKE", value={**greeting, "state": account.state, "streams": streams})
 
-    def _on_peer(self, peer: str, state: PeerState, boot: str) -> None:
+    def _on_peer(self, peer: str, state: PeerState, boot: object) -> None:
         """Greet the Pilot when it is there, and when it is there as another process."""
         self._is_complete.wait()
         if peer == self._config.pilot and state is PeerState.ALIVE and boot != self._pilot_boot:
