@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import msgspec
 
 from pipeline import Message, NetNode
+from pipeline.log import start_log, stop_log
 
 from . import roster
 from .conductor import Conductor
@@ -97,7 +98,8 @@ class _Run:
         self._report = report
         self._output = _writable(options.output or Path(rig.rig.output))
         self._recording = self._output / f"{rig.name}_{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}"
-        self._supervisor = Supervisor(roster.log_options(rig, self._output), self._on_process)
+        self._log_options = roster.log_options(rig, self._output)
+        self._supervisor = Supervisor(self._log_options, self._on_process)
         self._terminal: TerminalAgent | None = None
         self._pilots: dict[str, PilotAgent] = {}
         self._stops: list[str] = []
@@ -105,6 +107,8 @@ class _Run:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
+            stack.callback(stop_log)
+            start_log(self._process, self._log_options)
             if self._options.role == "pilot":
                 self._pilots = {pilot: self._pilot_agent(pilot, stack) for pilot in self._rig.pilots}
             else:
@@ -117,6 +121,12 @@ class _Run:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    @property
+    def _process(self) -> str:
+        """What this process is called in its log: the agent that it is."""
+        station = next(iter(self._rig.pilots), "") if self._options.role == "pilot" else self._rig.terminal.id
+        return f"_{station}"
 
     def ask_to_stop(self, why: str) -> None:
         """End the run in order; the second time, at once."""

@@ -161,7 +161,7 @@ class TerminalAgent:
         self._unwritten.clear()
 
 
-_AFTER_DEATH: Final = {"restarts": "it is started again", "stops the rig": "the rig stops"}
+_AFTER_DEATH: Final = {"restarts": "it is started again"}
 _WORDS: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
     "death": lambda f: (
         f"{f['name']} died ({f.get('cause', 'lost')}); {_AFTER_DEATH.get(f.get('outcome', ''), 'the rig goes on')}"
@@ -175,6 +175,11 @@ _WORDS: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
 
 
 def in_words(note: Note) -> str | None:
-    """Return a line for people, None for what only the journal needs."""
+    """Return a line for people, None for what only the journal needs.
+
+    A death that stops the rig is the run's own error, and told once, as that.
+    """
+    if note.kind == "death" and note.fields.get("outcome") == "stops the rig":
+        return None
     words = _WORDS.get(note.kind)
     return words(note.fields) if words is not None else None
