@@ -79,7 +79,15 @@ class PackedArray:
             found = _headers.decode(header)
             dtype = np.lib.format.descr_to_dtype(_as_descr(found.dtype))
             data = buffers[found.index]
-        except (msgspec.MsgspecError, TypeError, ValueError, IndexError, KeyError, SyntaxError, RecursionError) as error:
+        except (
+            msgspec.MsgspecError,
+            TypeError,
+            ValueError,
+            IndexError,
+            KeyError,
+            SyntaxError,
+            RecursionError,
+        ) as error:
             raise MalformedError(f"array header cannot be read: {error}") from error
         packed = cls(dtype, found.shape, found.codec, data)
         packed._check()

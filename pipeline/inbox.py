@@ -136,9 +136,7 @@ class Inbox:
         sender.order.append(tag.counter)
         return [Deliver(Ref(way[0], tag.boot, tag.counter), False, body)]
 
-    def _step(
-        self, ref: Ref, entry: _Entry, arrival: Arrival, now: float, body: Sequence[Buffer] = ()
-    ) -> Effects:
+    def _step(self, ref: Ref, entry: _Entry, arrival: Arrival, now: float, body: Sequence[Buffer] = ()) -> Effects:
         row = RECIPIENT.get((entry.place, arrival))
         if row is None:
             return []

@@ -54,7 +54,7 @@ class Message:
     serialized: Frames | None
     blosc: bool
 
-    def __init__(self, msg: Sequence[Buffer] | None = None, expand_arrays: bool = False, **fields: Any) -> None:  # noqa: FBT001, FBT002 - the seed's signature
+    def __init__(self, msg: Sequence[Buffer] | None = None, expand_arrays: bool = False, **fields: Any) -> None:
         """Make a message of keywords, or read one.
 
         Args:

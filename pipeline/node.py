@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .hub import Hub, Listen, PeerCallback
+from .hub import Hub
 from .listen_pool import DEFAULT_THREADS
+from .listening import Listen
 from .message import Message
 from .outbox import Patience
-from .peers import Pace
+from .peers import Pace, PeerCallback
 from .receipt import Receipt
 from .transport import Context, address_of_this_machine
 
@@ -28,11 +29,11 @@ class NetNode(Hub):
         upstream: str | None,
         port: int | None,
         listens: Mapping[str, Listen] | None = None,
-        instance: bool = True,  # noqa: FBT001, FBT002 - the seed's signature
+        instance: bool = True,
         upstream_ip: str = "127.0.0.1",
         router_port: int | None = None,
-        daemon: bool = True,  # noqa: FBT001, FBT002
-        expand_on_receive: bool = True,  # noqa: FBT001, FBT002
+        daemon: bool = True,
+        expand_on_receive: bool = True,
         *,
         threads: int = DEFAULT_THREADS,
         patience: Patience | None = None,
@@ -96,9 +97,9 @@ class NetNode(Hub):
         key: str | None = None,
         value: Any = None,
         msg: Message | None = None,
-        repeat: bool = True,  # noqa: FBT001, FBT002 - the seed's signature
+        repeat: bool = True,
         flags: Mapping[str, Any] | None = None,
-        force_to: bool = False,  # noqa: FBT001, FBT002
+        force_to: bool = False,
         *,
         deadline_s: float | None = None,
     ) -> Receipt:
@@ -110,9 +111,7 @@ class NetNode(Hub):
             return self.push(to, key, value, msg, repeat, flags, deadline_s=deadline_s)
         return super().send(to, key, value, msg, repeat, flags, deadline_s=deadline_s)
 
-    def request(
-        self, to: str | Sequence[str] | None, key: str, value: Any = None, *, timeout_s: float = 10.0
-    ) -> Any:
+    def request(self, to: str | Sequence[str] | None, key: str, value: Any = None, *, timeout_s: float = 10.0) -> Any:
         """Send and return what the listen returns; see `Hub.request`.
 
         On a thread that runs an event loop, waiting would stop the loop: there an awaitable is returned instead.

@@ -256,7 +256,14 @@ class Outbox:
             self._step(item, Event.NEVER_REACHED if is_older else Event.RESTARTED, now, effects)
 
     def _step(
-        self, item: Outgoing, event: Event, now: float, effects: Effects, *, body: Sequence[Buffer] = (), reason: str = ""
+        self,
+        item: Outgoing,
+        event: Event,
+        now: float,
+        effects: Effects,
+        *,
+        body: Sequence[Buffer] = (),
+        reason: str = "",
     ) -> None:
         row = SENDER.get((item.stage, event))
         if row is None:

@@ -7,7 +7,7 @@ a second claimant is refused while the first is there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -18,6 +18,9 @@ MAX_PEERS: Final = 4096
 FORGET_S: Final = 600.0
 """A neighbour lost for so long is no longer listed."""
 _BOOT_BYTES: Final = 8
+
+
+PeerCallback = Callable[[str, "PeerState", int], None]
 
 
 class PeerState(Enum):

@@ -134,7 +134,7 @@ def open_envelope(frames: Sequence[bytes], start: int = 0) -> Envelope:
         MalformedError: they are no envelope.
     """
     end = start
-    for end in range(start, min(len(frames), start + MAX_HOPS + 2)):  # noqa: B007 - the place is what we look for
+    for end in range(start, min(len(frames), start + MAX_HOPS + 2)):
         if not frames[end]:
             break
     else:

@@ -1,0 +1,388 @@
+"""The thread that owns a hub's sockets: takes in, passes on, hands over to listens, carries out what the session wants.
+
+Other threads leave commands by `post`.  Nothing that arrives can end the thread: what cannot be read is counted, logged at
+a bounded rate and dropped.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+from .effects import Buffer, Deliver, Effect, Progress, Ref, Settle, Transmit
+from .errors import MalformedError, UnroutableError
+from .hub_counts import HubCounts
+from .links import MAX_DRAIN, Fate, Links
+from .listening import failure, read_outcome
+from .log import RateLimit
+from .message import Message
+from .neighbours import Neighbours
+from .outbox import Outgoing
+from .peers import Peer, PeerState
+from .receipt import Receipt
+from .routes import Routes
+from .session import Session
+from .transport import Socket
+from .value import encode_frames
+from .wire import (
+    DELIMITER,
+    MAX_HOPS,
+    TAG_BYTES,
+    VERSION,
+    Envelope,
+    Kind,
+    Outcome,
+    Tag,
+    open_envelope,
+    read_tag,
+    read_way,
+)
+
+Command = tuple[Callable[..., None], tuple[Any, ...]]
+Accept = Callable[[Ref, bool, Message, int], None]
+HasRoom = Callable[[bytes, Message, int], bool]
+
+_SOON_S: Final = 0.001
+"""How soon to try again what zmq could not take."""
+_LINGER_S: Final = 0.2
+"""Time for what zmq has taken to leave after closing."""
+
+_log: Final = logging.getLogger(__name__)
+_log.addFilter(RateLimit())
+
+
+class Switch:
+    """One hub's I/O.
+
+    Attributes:
+        unsettled: receipts without an end, by counter.
+    """
+
+    def __init__(
+        self,
+        name: bytes,
+        links: Links,
+        neighbours: Neighbours,
+        routes: Routes,
+        session: Session,
+        counts: HubCounts,
+        *,
+        accept: Accept,
+        has_room: HasRoom,
+    ) -> None:
+        """Take over sockets and session; `start` begins.
+
+        Args:
+            name: our address.
+            links: our sockets.
+            neighbours: who is at their other ends.
+            routes: ways to everybody else.
+            session: our conversations.
+            counts: what we count.
+            accept: hands a message to its listen: ref, whether it is confirmed, message, its size in bytes.
+            has_room: tells whether `accept` may be called for origin, message, size.
+        """
+        self.unsettled: dict[int, Receipt] = {}
+        self._name = name
+        self._text = name.decode()
+        self._links = links
+        self._neighbours = neighbours
+        self._routes = routes
+        self._session = session
+        self._counts = counts
+        self._accept = accept
+        self._has_room = has_room
+        self._counter = 0
+        self._lock = threading.Lock()
+        self._commands: deque[Command] = deque()
+        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._is_awake = False
+        self._must_stop = False
+        self._is_over = False
+        links.register(self._wake_fd)
+        self._thread: threading.Thread | None = None
+
+    # ---- other threads ----------------------------------------------------------------------------------------------
+
+    def start(self, *, daemon: bool) -> None:
+        """Begin to work."""
+        self._thread = threading.Thread(target=self._run, name=f"{self._text}.io", daemon=daemon)
+        self._thread.start()
+
+    def post(self, run: Callable[..., None], *args: Any) -> bool:
+        """Have `run(*args)` called on the I/O thread, in order; False if it has ended."""
+        with self._lock:
+            if self._is_over:
+                return False
+            self._commands.append((run, args))
+            if not self._is_awake:
+                self._is_awake = True
+                os.eventfd_write(self._wake_fd, 1)
+        return True
+
+    def stop(self, timeout_s: float) -> None:
+        """Say goodbye, close the sockets, end the thread."""
+        self.post(self._stop)
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout_s)
+
+    # ---- commands ---------------------------------------------------------------------------------------------------
+
+    def submit(
+        self, path: Sequence[bytes], key: str, body: Sequence[Buffer], ttl: int, deadline_s: float, receipt: Receipt
+    ) -> None:  # noqa: E501, PLR0917
+        """Send a confirmed message."""
+        now = time.monotonic()
+        self._counter += 1
+        self.unsettled[self._counter] = receipt
+        item = Outgoing(self._counter, path, key, body, ttl=ttl, deadline=now + deadline_s)
+        self._carry_out(self._session.submit(item, now), now)
+
+    def submit_post(self, path: Sequence[bytes], body: Sequence[Buffer], receipt: Receipt) -> None:
+        """Send an unconfirmed message."""
+        now = time.monotonic()
+        self._counter += 1
+        if path != (self._name,) and self._routes.next_hop(path[path[0] == self._name]) is None:
+            self._counts.unroutable += 1
+            receipt.settle("failed", error=UnroutableError(self._no_way(path[-1])))
+            return
+        self.unsettled[self._counter] = receipt
+        self._carry_out(self._session.post(self._counter, path, body, now), now)
+
+    def answer(self, ref: Ref, kind: Kind, body: Sequence[Buffer]) -> None:
+        """Answer a message whose listen has ended."""
+        now = time.monotonic()
+        self._carry_out(self._session.finished(ref, kind, body, now), now)
+
+    # ---- the loop ---------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while not self._must_stop:
+                self._turn()
+        except Exception:
+            _log.critical("%s: the I/O thread ends by an error of ours", self._text, exc_info=True)
+        finally:
+            self._end()
+
+    def _turn(self) -> None:
+        """Wait for news and handle it."""
+        wait = 0.0
+        if not self._commands:
+            wait = min(self._neighbours.next_beat, self._session.next_due) - time.monotonic()
+            if self._links.queued:
+                wait = min(wait, _SOON_S)
+        for source in self._links.poll(max(0.0, wait)):
+            if source is self._links.router or source is self._links.dealer:
+                self._drain(source)
+            elif source == self._wake_fd:
+                with self._lock:
+                    os.eventfd_read(self._wake_fd)
+                    self._is_awake = False
+            elif isinstance(source, Socket):
+                self._neighbours.on_link(source, time.monotonic())
+        for _ in range(len(self._commands)):
+            run, args = self._commands.popleft()
+            run(*args)
+        self._tick(time.monotonic())
+
+    def _tick(self, now: float) -> None:
+        if now >= self._session.next_due:
+            self._carry_out(self._session.on_tick(now), now)
+        if self._links.queued:
+            self._links.flush()
+        if now >= self._neighbours.next_beat:
+            self._neighbours.on_tick(now)
+
+    def _drain(self, socket: Socket) -> None:
+        is_router = socket is self._links.router
+        for _ in range(MAX_DRAIN):
+            frames = socket.receive_copy()
+            if frames is None:
+                return
+            now = time.monotonic()
+            try:
+                peer = self._neighbours.who(frames[0], now) if is_router else self._neighbours.upstream
+                if peer is not None:
+                    self._on_envelope(peer, open_envelope(frames, int(is_router)), now)
+            except MalformedError as error:
+                self._counts.malformed += 1
+                _log.warning("%s: dropped a message: %s", self._text, error)
+            except Exception:  # hostile bytes must never end the thread
+                self._counts.malformed += 1
+                _log.exception("%s: dropped a message that raised", self._text)
+
+    def _stop(self) -> None:
+        self._must_stop = True
+        self._links.flush()
+        self._neighbours.say_goodbye()
+
+    def _end(self) -> None:
+        with self._lock:
+            self._is_over = True
+            left = [receipt for _, args in self._commands for receipt in args if isinstance(receipt, Receipt)]
+            os.close(self._wake_fd)
+        for counter, receipt in self.unsettled.items():
+            if self._session.outbox.has_left(counter):
+                receipt.settle("unknown", reason=f"{self._text} was released before the answer; it may have run")
+            else:
+                left.append(receipt)
+        for receipt in left:
+            receipt.settle("expired", reason=f"{self._text} was released before it was sent")
+        self.unsettled.clear()
+        self._links.close(_LINGER_S)
+
+    # ---- what arrives -----------------------------------------------------------------------------------------------
+
+    def _on_envelope(self, peer: Peer, envelope: Envelope, now: float) -> None:
+        path, trace, body = envelope
+        came_by = trace[TAG_BYTES:]
+        if came_by != peer.name:
+            if not came_by.endswith(b"\0" + peer.name):
+                self._counts.forged += 1
+                raise MalformedError(f"{peer.id} says it is {came_by[-40:]!r}")
+            if not peer.is_upstream:
+                self._routes.learn(came_by.partition(b"\0")[0], peer)
+        peer.heard = now
+        if peer.state is not PeerState.ALIVE and (not peer.is_upstream or peer.state is PeerState.LATE):
+            self._neighbours.hear(peer, now)  # upstream's boot is known by its beat only
+        self._counts.received += 1
+        if path[0] == self._name:
+            path = path[1:]
+            if not path:
+                self._arrive(peer, read_way(trace), read_tag(trace), body, now)
+                return
+        self._forward(peer, path, trace, body)
+
+    def _forward(self, peer: Peer, path: Sequence[bytes], trace: bytes, body: Sequence[bytes]) -> None:
+        """Pass on what is not for us, unread."""
+        if trace[0] != VERSION or trace.count(b"\0", TAG_BYTES) >= MAX_HOPS:
+            raise MalformedError(f"wire version {trace[0]}, or more than {MAX_HOPS} hops")
+        target = self._routes.next_hop(path[0], peer)
+        fate = Fate.GONE
+        if target is not None:
+            fate = self._links.send(target, [*path, trace + b"\0" + self._name, DELIMITER, *body])
+        if fate is Fate.SENT or fate is Fate.QUEUED:
+            self._counts.forwarded += 1
+        elif fate is Fate.DROPPED:
+            self._counts.dropped_full += 1
+        else:
+            if target is not None:
+                self._neighbours.lose(target)
+            self._say_unroutable(path[0], trace)
+
+    def _say_unroutable(self, address: bytes, trace: bytes) -> None:
+        self._counts.unroutable += 1
+        tag, way = read_tag(trace), read_way(trace)
+        reason = self._no_way(address)
+        _log.info("%s (from %s)", reason, way[0].decode(errors="replace"))
+        if tag.kind <= Kind.ASK:
+            answer = Tag(VERSION, Kind.UNROUTABLE, tag.boot, tag.counter, 0, tag.kind).pack()
+            self._transmit(Transmit(way[::-1], answer, encode_frames(Outcome(VERSION, reason))), time.monotonic())
+
+    def _arrive(self, peer: Peer | None, way: Sequence[bytes], tag: Tag, body: Sequence[bytes], now: float) -> None:
+        """Take what is for us."""
+        kind = tag.kind
+        if kind <= Kind.POST:
+            self._on_message(way, tag, body, now)
+        elif kind <= Kind.SETTLED:
+            self._carry_out(self._session.on_envelope(way, tag, body, now), now)
+        elif kind == Kind.UNROUTABLE:
+            if tag.boot == self._session.boot:
+                reason = str(read_outcome(body))
+                self._carry_out(self._session.outbox.on_unroutable(tag.counter, reason, now), now)
+        elif kind > Kind.BYE:
+            raise MalformedError(f"kind {kind} is unknown")
+        elif peer is not None and len(way) == 1:
+            self._on_neighbour(peer, tag, now)
+
+    def _on_neighbour(self, peer: Peer, tag: Tag, now: float) -> None:
+        if tag.kind == Kind.BEAT:
+            self._neighbours.on_beat(peer, tag, now)
+            self._carry_out(self._session.outbox.on_boot(peer.name, tag, now), now)
+        elif tag.kind == Kind.TAKEN:
+            self._neighbours.on_taken(peer, tag)
+        else:
+            self._neighbours.lose(peer)
+
+    def _on_message(self, way: Sequence[bytes], tag: Tag, body: Sequence[bytes], now: float) -> None:
+        problem = ""
+        try:
+            message = Message(body)
+        except MalformedError as error:
+            self._counts.malformed += 1
+            message, problem = Message(), str(error)
+        size = sum(map(len, body))
+        if not problem and not self._has_room(way[0], message, size):
+            self._counts.dropped_busy += 1
+            return  # not accepted: a confirmed message comes again
+        for effect in self._session.on_envelope(way, tag, body, now):
+            if not isinstance(effect, Deliver):
+                self._carry_out((effect,), now)
+            elif not problem:
+                self._counts.delivered += 1
+                self._accept(effect.ref, effect.is_confirmed, message, size)
+            elif effect.is_confirmed:
+                self.answer(effect.ref, *failure(problem))
+
+    # ---- what the session wants -------------------------------------------------------------------------------------
+
+    def _carry_out(self, effects: Iterable[Effect], now: float) -> None:
+        for effect in effects:
+            if isinstance(effect, Transmit):
+                self._transmit(effect, now)
+            elif isinstance(effect, Settle):
+                self._settle(effect)
+            elif isinstance(effect, Progress):
+                self.unsettled[effect.counter].progress()
+
+    def _transmit(self, effect: Transmit, now: float) -> None:
+        path, trace = effect.path, effect.tag + self._name
+        if path[0] == self._name:
+            path = path[1:]
+            if not path:  # to ourselves: in its turn, so that effects never nest
+                body = [bytes(part) for part in effect.body]
+                self.post(self._arrive, None, [self._name], read_tag(trace), body, now)
+                return
+        target = self._routes.next_hop(path[0])
+        if target is None:
+            self._on_no_way(effect, path[0], now)
+        elif effect.counter and not target.is_there:
+            self._session.outbox.not_sent(effect.counter)
+        else:
+            fate = self._links.send(target, [*path, trace, DELIMITER, *effect.body])
+            if fate is Fate.GONE:
+                self._neighbours.lose(target)
+                self._on_no_way(effect, path[0], now)
+            elif fate is Fate.DROPPED:
+                self._counts.dropped_full += 1
+            else:
+                self._counts.sent += 1
+
+    def _on_no_way(self, effect: Transmit, address: bytes, now: float) -> None:
+        self._counts.unroutable += 1
+        if effect.counter:
+            self._session.outbox.not_sent(effect.counter)
+            reason = self._no_way(address)
+            self._carry_out(self._session.outbox.on_unroutable(effect.counter, reason, now), now)
+
+    def _settle(self, effect: Settle) -> None:
+        receipt = self.unsettled.pop(effect.counter)
+        reason = effect.reason
+        try:
+            if effect.state == "done":
+                receipt.settle("done", read_outcome(effect.body))
+            elif effect.state == "failed" and not effect.body:
+                receipt.settle("failed", error=UnroutableError(f"{receipt.key} to {receipt.to}: {reason}"))
+            else:
+                receipt.settle(effect.state, reason=str(read_outcome(effect.body)) if effect.body else reason)
+        except MalformedError as error:
+            receipt.settle("failed", reason=f"its answer cannot be read: {error}")
+
+    def _no_way(self, address: bytes) -> str:
+        return f"{self._text} knows no way to {address.decode(errors='replace')}; is its node running?"
