@@ -1,0 +1,204 @@
+"""Sessions over a simulated bad network on a virtual clock."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.network import Network, SimulatedNode, Weather
+
+from pipeline.outbox import Patience
+from pipeline.session_table import RECIPIENT, SENDER, Place, Stage
+
+A, B = b"a", b"b"
+FINE = Weather()
+BAD = Weather(loss=0.3, doubling=0.2, max_delay_s=0.5, long_delay=0.02)
+
+
+def check_promises(network: Network) -> None:
+    """Whatever happened: once per boot at most, one end each, and no end that lies."""
+    ran_of: dict[bytes, list[int]] = {}
+    for node in network.nodes.values():
+        for life in node.lives:
+            for label, times in life.ran.items():
+                assert 1 == times, f"{label!r} ran {times} times in one boot"
+                ran_of.setdefault(label, []).append(times)
+    for node in network.nodes.values():
+        for label, ends in node.ends.items():
+            assert 1 == len(ends), f"{label!r} ended {ends}"
+            ran = label in ran_of
+            assert not (ends == ["expired"] and ran), f"{label!r} expired and ran"
+            assert ran or ends[0] not in ("done", "failed"), f"{label!r} is {ends} but never ran"
+            assert len(ran_of.get(label, [])) <= 1 or b"post" in label, f"{label!r} ran in two boots"
+
+
+def ends(node: SimulatedNode) -> set[str]:
+    return {end[0] for end in node.ends.values()}
+
+
+def test_every_message_is_done_on_a_perfect_network() -> None:
+    """The plain case: run once, answered once, nothing remembered afterwards that need not be."""
+    network = Network(1, FINE)
+    a, b = network.add(A), network.add(B)
+    for number in range(100):
+        a.send(B, b"%d" % number)
+    network.run_until_settled()
+    assert {"done"} == ends(a)
+    assert 100 == sum(b.lives[0].ran.values())
+    network.run(5)
+    assert 0 == len(b.session.inbox)
+
+
+def test_failed_listens_are_told_apart() -> None:
+    """A listen that raises ends its message as failed."""
+    network = Network(1, BAD)
+    a, _ = network.add(A), network.add(B)
+    a.send(B, b"bad!")
+    network.run_until_settled()
+    assert {"failed"} == ends(a)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_ten_thousand_messages_over_a_bad_network_keep_every_promise(seed: int) -> None:
+    """30 % loss, doubling, reordering, splits: no restart, so nothing is unknown once it has healed."""
+    network = Network(seed, BAD)
+    a, b = network.add(A), network.add(B)
+    for burst in range(100):
+        for number in range(50):
+            a.send(B, b"a%d-%d" % (burst, number), key=f"K{number % 5}", confirmed=number % 7 != 0 or b"")
+            b.send(A, b"b%d-%d" % (burst, number))
+        network.is_split = burst % 10 == 3
+        network.run(1.0 if not network.is_split else 8.0)
+        network.is_split = False
+    network.run_until_settled()
+    check_promises(network)
+    assert "unknown" not in ends(a) | ends(b)
+    network.weather = FINE
+    network.run(60)
+    a.send(B, b"last")
+    b.send(A, b"last-b")
+    network.run(10)
+    assert len(a.session.inbox) + len(b.session.inbox) < 3000
+
+
+actions = st.lists(
+    st.one_of(
+        st.tuples(st.just("send"), st.sampled_from([A, B]), st.integers(1, 5)),
+        st.tuples(st.just("post"), st.sampled_from([A, B]), st.integers(1, 3)),
+        st.tuples(st.just("restart"), st.sampled_from([A, B]), st.just(0)),
+        st.tuples(st.just("split"), st.just(A), st.integers(0, 1)),
+        st.tuples(st.just("run"), st.just(A), st.sampled_from([0.01, 0.3, 2, 12, 40])),
+    ),
+    max_size=40,
+)
+weathers = st.builds(
+    Weather,
+    loss=st.sampled_from([0.0, 0.1, 0.3, 0.6]),
+    doubling=st.sampled_from([0.0, 0.3]),
+    max_delay_s=st.sampled_from([0.0, 0.05, 1.0]),
+    long_delay=st.sampled_from([0.0, 0.1]),
+)
+
+
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(actions=actions, weather=weathers, seed=st.integers(0, 2**16), ttl=st.integers(1, 5))
+def test_promises_hold_whatever_happens(
+    actions: list[tuple[str, bytes, float]], weather: Weather, seed: int, ttl: int
+) -> None:
+    """Any order of sends, restarts, splits and waits, over any weather."""
+    network = Network(seed, weather, Patience(silence_s=20.0, window=3))
+    nodes = {A: network.add(A), B: network.add(B)}
+    other = {A: B, B: A}
+    is_calm = True
+    count = 0
+    for action, name, amount in actions:
+        if action in ("send", "post"):
+            for _ in range(int(amount)):
+                count += 1
+                label = b"%s%d%s" % (action.encode(), count, b"!" if count % 5 == 0 else b"")
+                nodes[name].send(other[name], label, confirmed=action == "send", ttl=ttl)
+        elif action == "restart":
+            is_calm = False
+            nodes[name].restart()
+        elif action == "split":
+            network.is_split = bool(amount)
+        else:
+            is_calm = is_calm and not (network.is_split and amount >= 12)
+            network.run(amount)
+    network.is_split = False
+    network.weather = dataclasses.replace(weather, loss=min(weather.loss, 0.3))
+    network.run_until_settled()
+    check_promises(network)
+    if is_calm and weather.loss <= 0.3:
+        assert "unknown" not in ends(nodes[A]) | ends(nodes[B])
+
+
+def test_a_restarted_recipient_is_bound_to_anew_without_loss() -> None:
+    """The recipient restarted while nothing was on the way: the next message runs in the new boot."""
+    network = Network(1, FINE)
+    a, b = network.add(A), network.add(B)
+    a.send(B, b"one")
+    network.run(5)
+    b.restart()
+    network.run(5)
+    a.send(B, b"two")
+    network.run_until_settled()
+    assert {"done"} == ends(a)
+    assert 1 == b.lives[1].ran[b"two"]
+
+
+def test_a_message_under_way_when_the_recipient_restarts_is_unknown() -> None:
+    """It may have run in the boot that is gone, so it is not run again and not called expired."""
+    network = Network(1, FINE)
+    a, b = network.add(A), network.add(B, listen_s=50)
+    a.send(B, b"one")
+    network.run(0.3)
+    assert 1 == b.lives[0].ran[b"one"]
+    b.restart()
+    network.run_until_settled()
+    assert {"unknown"} == ends(a)
+    assert 0 == b.lives[1].ran[b"one"]
+
+
+def test_a_message_that_never_left_expires() -> None:
+    """A split from the beginning: the recipient's boot was never learnt, so nothing can have run."""
+    network = Network(1, FINE)
+    a, b = network.add(A), network.add(B)
+    network.is_split = True
+    a.send(B, b"one")
+    network.run_until_settled()
+    assert {"expired"} == ends(a)
+    network.is_split = False
+    network.run(30)
+    assert 0 == sum(b.lives[0].ran.values())
+
+
+def test_unconfirmed_messages_end_as_sent_and_run_at_most_once() -> None:
+    """NOREPEAT: no answer, no resend; copies made by the network are recognised."""
+    network = Network(1, Weather(doubling=1.0))
+    a, b = network.add(A), network.add(B)
+    for number in range(50):
+        a.send(B, b"post%d" % number, confirmed=False)
+    network.run(1)
+    assert {"sent"} == ends(a)
+    assert {1} == set(b.lives[0].ran.values())
+
+
+def test_a_slow_listen_is_reported_received_and_then_done() -> None:
+    """A listen of 40 s outlasts every timer without being run again or given up."""
+    network = Network(3, FINE)
+    a, b = network.add(A), network.add(B, listen_s=40)
+    a.send(B, b"slow")
+    network.run_until_settled()
+    assert {"done"} == ends(a)
+    assert 1 == b.lives[0].ran[b"slow"]
+
+
+def test_tables_have_no_dead_ends() -> None:
+    """Every stage that is not an end can be left, and every row leads to a stage that exists."""
+    finals = {Stage.DONE, Stage.FAILED, Stage.EXPIRED, Stage.UNKNOWN}
+    assert set(Stage) - finals == {stage for stage, _ in SENDER}
+    assert finals == {then for then, _ in SENDER.values()} & finals
+    assert set(Place) == {place for place, _ in RECIPIENT}
