@@ -101,10 +101,9 @@ class PilotStation(Station):
             context=context,
             on_peer=self._on_peer,
         )
-        self.introduce()
 
     def introduce(self) -> None:
-        """Tell the Terminal who is here."""
+        """Tell the Terminal who is here; done whenever it comes, or comes back."""
         who = Handshake(self.id, "pilot", self._boot, os.getpid(), self.state)
         self.push(key="HANDSHAKE", value=msgspec.to_builtins(who))
 
@@ -195,6 +194,8 @@ class PilotStation(Station):
 
     def _on_peer(self, peer: str, state: PeerState, boot: int) -> None:
         log.info("%s is %s (boot %016x)", peer, state.value, boot)
+        if peer == self.push_id and state is PeerState.ALIVE:
+            self.introduce()
 
 
 def _produced(report: ForwardReport, count: dict[str, Any] | None) -> Produced:

@@ -25,7 +25,7 @@ from typing import Any, Final, NoReturn, TypeVar
 
 import msgspec
 
-from pipeline import Message, NetNode
+from pipeline import Message, NetNode, PeerState
 from pipeline.notify import Notices
 from pipeline.transport import Context
 from shm import Counters
@@ -42,6 +42,8 @@ STOP_S: Final = 10.0
 """Seconds that STOP waits for the streams' ENDs when it does not say."""
 ANSWER_S: Final = 5.0
 """Seconds beyond that in which closing the files must be done."""
+COUNTERS: Final = 1024
+"""Room in the counter page: four for each stream."""
 Answer = TypeVar("Answer")
 log = logging.getLogger(__name__)
 
@@ -244,7 +246,7 @@ class Recorder:
 def record(child: Child, config: RecorderConfig) -> None:
     """Be the recorder until the process is to leave."""
     node_id = f"{config.terminal}.recorder"
-    with Context() as context, Counters.create(f"{config.rig}/{node_id}") as counters:
+    with Context() as context, Counters.create(f"{config.rig}/{node_id}", COUNTERS) as counters:
         notices = Notices(context)
         recorder = Recorder(config, Intake(f"{config.rig}/{config.terminal}/", notices), counters)
         listens = {
@@ -254,9 +256,14 @@ def record(child: Child, config: RecorderConfig) -> None:
             "EVENT": recorder.l_event,
             "KILL": lambda _message: child.stop(),
         }
-        node = NetNode(node_id, config.terminal, config.port, listens, upstream_ip=config.ip)
+        greeting = _handshake(node_id)
+
+        def greet(_peer: str, state: PeerState, _boot: int) -> None:
+            if state is PeerState.ALIVE:  # the Terminal came, or came back
+                node.send(key="HANDSHAKE", value=greeting)
+
+        node = NetNode(node_id, config.terminal, config.port, listens, upstream_ip=config.ip, on_peer=greet)
         try:
-            node.send(key="HANDSHAKE", value=_handshake(node_id))
             while not child.stopping.is_set():
                 if not recorder.do_work(time.monotonic()):
                     recorder.wait()

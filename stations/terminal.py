@@ -51,6 +51,7 @@ class TerminalStation(Station):
     def __init__(self, config: TerminalConfig, context: Context | None = None) -> None:
         self.pilots: dict[str, dict[str, Any]] = {pilot: {"state": "unknown"} for pilot in config.pilots}
         self.agent = f"_{config.id}"
+        self._members: dict[str, Any] = {}
         listens = {"HANDSHAKE": self.l_handshake, "STATE": self.l_state, "INIT": self.l_init}
         super().__init__(
             config.id, listens, listen_endpoint=config.listen_endpoint, context=context, on_peer=self._on_peer
@@ -60,6 +61,7 @@ class TerminalStation(Station):
         """A member of the rig came up: note it and tell the agent."""
         if message.value.get("kind") == "pilot":
             self.pilots.setdefault(message.value["id"], {}).update(message.value)
+        self._members[message.value["id"]] = message.value
         self.send(self.agent, "HANDSHAKE", message.value)
 
     def l_state(self, message: Message) -> None:
@@ -79,6 +81,9 @@ class TerminalStation(Station):
 
     def _on_peer(self, peer: str, state: PeerState, boot: int) -> None:
         log.info("%s is %s (boot %016x)", peer, state.value, boot)
+        if peer == self.agent and state is PeerState.ALIVE:  # it may have come after those who introduced themselves
+            for member in list(self._members.values()):
+                self.send(self.agent, "HANDSHAKE", member)
 
 
 def be_terminal(child: Child, config: TerminalConfig) -> None:

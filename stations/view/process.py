@@ -19,7 +19,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NoReturn
 
-from pipeline import Message, NetNode
+from pipeline import Message, NetNode, PeerState
 from stations.child import Child, run_child
 
 from .chronicle import Chronicle
@@ -42,9 +42,14 @@ async def _serve(child: Child, config: ViewConfig) -> None:
         url = server.start(config.view_port)
         node_id = f"{config.terminal}.view"
         listens = _listens(child, chronicle, url)
-        node = NetNode(node_id, config.terminal, config.port, listens, upstream_ip=config.ip)
+        greeting = _handshake(node_id, url)
+
+        def greet(_peer: str, state: PeerState, _boot: int) -> None:
+            if state is PeerState.ALIVE:  # the Terminal came, or came back
+                node.send(key="HANDSHAKE", value=greeting)
+
+        node = NetNode(node_id, config.terminal, config.port, listens, upstream_ip=config.ip, on_peer=greet)
         try:
-            node.send(key="HANDSHAKE", value=_handshake(node_id, url))
             await server.run(child.stopping.is_set)
         finally:
             server.stop()
