@@ -102,5 +102,11 @@ class Chronicle:
 def _words(fields: Mapping[Any, Any]) -> str:
     """Return what else an event says, in one line."""
     text = fields.get("text") or fields.get("message")
-    rest = [f"{key} {value}" for key, value in fields.items() if key not in _KNOWN | {"text", "message"}]
+    rest = [f"{key} {_word(value)}" for key, value in fields.items() if key not in _KNOWN | {"text", "message"}]
     return " · ".join([str(text), *rest] if text else rest)[:400]
+
+
+def _word(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    return ", ".join(str(part) for part in value) if isinstance(value, list | tuple) else str(value)

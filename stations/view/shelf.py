@@ -41,8 +41,9 @@ class Shelf:
         self, rig: str, terminal: str, chronicle: Chronicle, clock: Callable[[], int] = time.monotonic_ns
     ) -> None:
         """Args: names of rig and Terminal, what is told by messages, CLOCK_MONOTONIC in ns."""
+        self._rig = f"{rig}/"
         self._prefix = f"{rig}/{terminal}/"
-        self._pages = (f"{rig}/{terminal}", f"{rig}/{terminal}.recorder")
+        self._pages: dict[str, Counters] = {}
         self._chronicle = chronicle
         self._clock = clock
         self._shown: dict[str, _Shown] = {}
@@ -75,7 +76,7 @@ class Shelf:
         now = self._clock()
         counts = self._counts()
         standings = [
-            shown.feed.standing(now, losses_of(counts, name) if counts is not None else None)
+            shown.feed.standing(now, losses_of(counts, name) if self._pages else None)
             for name, shown in sorted(self._shown.items())
         ]
         return Status(time.time() * 1e3, self._chronicle.recording(now), as_status(standings))
@@ -85,21 +86,42 @@ class Shelf:
         return self._chronicle.version, Events(self._chronicle.events)
 
     def close(self) -> None:
-        """Let go of all rings."""
+        """Let go of all rings and counters."""
         for shown in self._shown.values():
             shown.reader.close()
+        for page in self._pages.values():
+            page.close()
         self._shown.clear()
+        self._pages.clear()
 
     def _search(self) -> None:
-        found = {info.full_name for info in list_segments(self._prefix) if info.kind == "ring"}
+        segments = [info for info in list_segments(self._rig) if not info.problem]
+        self._take_rings(
+            {i.full_name: i.ring.birth for i in segments if i.ring is not None and i.full_name.startswith(self._prefix)}
+        )
+        self._take_pages({info.full_name for info in segments if info.kind == "counters"})
+
+    def _take_rings(self, found: dict[str, int]) -> None:
+        """Leave rings that are gone or were replaced, join new ones."""
         for name, shown in list(self._shown.items()):
-            if shown.reader.is_superseded or self._prefix + name not in found:
+            if found.get(self._prefix + name) != shown.reader.blocks.birth:
                 shown.reader.close()
                 del self._shown[name]
         for full_name in sorted(found):
             name = full_name.removeprefix(self._prefix)
             if name not in self._shown:
                 self._show(full_name, name)
+
+    def _take_pages(self, found: set[str]) -> None:
+        """Open the counters of this rig's processes anew: a process that came back may have a new page."""
+        for page in self._pages.values():
+            page.close()
+        self._pages = {}
+        for name in found:
+            try:
+                self._pages[name] = Counters.attach(name)
+            except ShmError:  # removed between the two looks
+                continue
 
     def _show(self, full_name: str, name: str) -> None:
         try:
@@ -117,16 +139,9 @@ class Shelf:
         log.warning("stream %s cannot be drawn: %s", name, error)
         self._shown.pop(name).reader.close()
 
-    def _counts(self) -> dict[str, int] | None:
-        """Return the counters of the Terminal and the recorder; None when neither has any."""
-        counts: dict[str, int] | None = None
-        for page in self._pages:
-            try:
-                with Counters.attach(page) as counters:
-                    counts = {**(counts or {}), **counters.read()}
-            except ShmError:
-                continue
-        return counts
+    def _counts(self) -> dict[str, int]:
+        """Return the counters of all the rig's processes; their labels begin with the stream."""
+        return {label: count for page in self._pages.values() for label, count in page.read().items()}
 
 
 def _about(name: str, spec: StreamSpec) -> About:

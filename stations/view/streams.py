@@ -107,6 +107,8 @@ class Rate:
 
     def add(self, now: float, position: int) -> None:
         """Note a position at a time (s, any origin)."""
+        if self._seen and position < self._seen[-1][1]:  # the stream began anew
+            self._seen.clear()
         self._seen.append((now, position))
         while len(self._seen) > 2 and now - self._seen[1][0] >= RATE_WINDOW_S:
             self._seen.popleft()
@@ -132,7 +134,7 @@ class Feed:
         self._drawn = 0
         self._time_ns: int | None = None
         self._channels = min(math.prod(reader.shape), MAX_CHANNELS) if self.kind == "traces" else 0
-        self._window = self._new_window() if self.kind == "traces" else None
+        self._window: TraceWindow | None = None
 
     def __repr__(self) -> str:
         return f"<Feed {self.about.name} {self.kind} drawn={self._drawn}>"
@@ -140,11 +142,10 @@ class Feed:
     def news(self, now_ns: int) -> frames.Frame | None:
         """Return a frame of what is newest, None when that was returned before or nothing is drawn of this stream."""
         published = self._reader.published
-        if published <= self._drawn or self.kind == "other":
+        if published == self._drawn or self.kind == "other":
             return None
-        frame = self._image(now_ns) if self.kind == "image" else self._lines(published, now_ns)
-        self._drawn = max(published, self._drawn)
-        return frame
+        self._drawn = published
+        return self._image(now_ns) if self.kind == "image" else self._lines(published, now_ns)
 
     def _image(self, now_ns: int) -> frames.Image:
         item = self._reader.latest()
@@ -162,7 +163,8 @@ class Feed:
         )
 
     def _lines(self, published: int, now_ns: int) -> frames.Lines | None:
-        assert self._window is not None  # noqa: S101 - kind is "traces"
+        if self._window is None or published < self._window.end:  # first, or the sensor began anew
+            self._window = self._new_window()
         wanted = min(published - self._window.end, self._window.buckets * self._window.step)
         run = self._reader.window(wanted)
         if len(run.data) == 0:
