@@ -180,6 +180,8 @@ class StreamRecorder:
             self.next_part += 1
             self._segment = SegmentFile(self._directory / name, head)
             self.files.append(name)
+            folder = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
+            self._sync.submit(folder, lambda _error: os.close(folder))  # the new name, too, survives a power loss
             self._tell(
                 "segment",
                 file=name,
