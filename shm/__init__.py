@@ -1,7 +1,8 @@
 """Shared-memory rings: one writer, many readers, any process; counters; and what of them is on this machine."""
 
+from ._native import Claim, Run
 from .blob import BlobReader, BlobWriter
-from .claim import BlobClaim, Claim
+from .claim import BlobClaim
 from .clock import ClockPair, clock_domain
 from .counters import Counter, Counters
 from .errors import (
@@ -21,7 +22,7 @@ from .errors import (
     TableFullError,
     WriterAliveError,
 )
-from .item import Blob, Item, Run
+from .item import Blob, Item
 from .observer import RingObserver
 from .reader import ReaderStatistics, RingReader
 from .registry import CleanReport, RingInfo, SegmentInfo, clean, list_segments

@@ -1,7 +1,7 @@
 /* shm._native: the operations of a ring that Python cannot order, or not fast enough.
  *
  * Written against the limited API (one abi3 wheel). Parts: _mapping.h (a section in memory and its words),
- * _ring.h (where things are), _writer.h, _reader.h. This file holds the locks and the module.
+ * _ring.h (where things are), _writer.h with _claim.h, _reader.h with _view.h. This file holds the locks and the module.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -10,7 +10,9 @@
 #include "_mapping.h"
 #include "_ring.h"
 #include "_writer.h"
+#include "_claim.h"
 #include "_reader.h"
+#include "_view.h"
 
 /* Open-file-description locks: held by the open file, so released by the kernel however its owner dies, valid
  * across pid namespaces, and not shared by two attachments of one process. */
@@ -105,6 +107,29 @@ static int load_names(void)
     return str_dtype && str_coerce && str_coerce_block && str_make_room && str_notify ? 0 : -1;
 }
 
+/* What reading returns are named tuples of shm.item. */
+static int load_items(void)
+{
+    PyObject *items = PyImport_ImportModule("shm.item");
+    if (!items)
+        return -1;
+    ItemType = (PyTypeObject *)PyObject_GetAttrString(items, "Item");
+    BlobType = (PyTypeObject *)PyObject_GetAttrString(items, "Blob");
+    Py_DECREF(items);
+    new_tuple = (newfunc)PyType_GetSlot(&PyTuple_Type, Py_tp_new);
+    return ItemType && BlobType && new_tuple ? 0 : -1;
+}
+
+static int load_numpy(void)
+{
+    PyObject *numpy = PyImport_ImportModule("numpy");
+    if (!numpy)
+        return -1;
+    numpy_empty = PyObject_GetAttrString(numpy, "empty");
+    Py_DECREF(numpy);
+    return numpy_empty ? 0 : -1;
+}
+
 static struct PyModuleDef module = {
     PyModuleDef_HEAD_INIT,
     .m_name = "shm._native",
@@ -118,8 +143,10 @@ PyMODINIT_FUNC PyInit__native(void)
     PyObject *m = PyModule_Create(&module);
     if (!m)
         return NULL;
-    if (load_errors() < 0 || load_names() < 0 || add_type(m, &Mapping_spec, "Mapping", &MappingType) < 0 ||
+    if (load_errors() < 0 || load_names() < 0 || load_numpy() < 0 || load_items() < 0 || add_type(m, &Mapping_spec, "Mapping", &MappingType) < 0 ||
         add_type(m, &Writer_spec, "Writer", NULL) < 0 || add_type(m, &Reader_spec, "Reader", NULL) < 0 ||
+        add_type(m, &Claim_spec, "Claim", &ClaimType) < 0 || add_type(m, &Run_spec, "Run", &RunType) < 0 ||
+        add_type(m, &View_spec, "View", &ViewType) < 0 ||
         PyModule_AddIntConstant(m, "ARMED_FUTEX", ARMED_FUTEX) < 0 ||
         PyModule_AddIntConstant(m, "ARMED_NOTICE", ARMED_NOTICE) < 0 ||
         PyModule_AddIntConstant(m, "DEMOTED", DEMOTED) < 0 || PyModule_AddIntConstant(m, "LOSSLESS", LOSSLESS) < 0 ||

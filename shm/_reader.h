@@ -7,6 +7,10 @@
 #define SHM_READER_H
 #include "_ring.h"
 
+static PyTypeObject *ItemType, *BlobType;
+static PyObject *numpy_empty;
+static newfunc new_tuple;
+
 enum { LATEST = 0, DROP_OLDEST = 1, KEEP_ALL = 2, LOOK = 3 }; /* LOOK: an observer, unregistered */
 
 typedef struct {
@@ -15,7 +19,8 @@ typedef struct {
     char *entry; /* ours in the reader table; NULL for an observer */
     uint64_t position, skipped, lapped, torn, taken;
     int policy;
-    int fresh; /* joined at the oldest item and read nothing yet: a moving start is no loss */
+    int viewing; /* a view that moves on is open */
+    int fresh;   /* joined at the oldest item and read nothing yet: a moving start is no loss */
 } Reader;
 
 static inline word *own_word(Reader *q, uint64_t offset)
@@ -215,27 +220,45 @@ static PyObject *Reader_read_into(Reader *q, PyObject *const *args, Py_ssize_t n
     return count < 0 ? NULL : PyLong_FromLongLong(count);
 }
 
-/* _take(out) -> (sequence, time_ns) or None; out is one item */
-static PyObject *Reader_take(Reader *q, PyObject *argument)
+/* (data, sequence, time_ns) as Item or Blob, skipping the named tuple's own __new__, which is Python; takes over the
+ * reference to data */
+static PyObject *make_item(PyTypeObject *type, PyObject *data, uint64_t sequence, int64_t time_ns)
+{
+    PyObject *values = Py_BuildValue("((NKL))", data, (unsigned long long)sequence, (long long)time_ns);
+    if (!values)
+        return NULL;
+    PyObject *item = new_tuple(type, values, NULL);
+    Py_DECREF(values);
+    return item;
+}
+
+/* _take() -> Item or None: the next by policy, in an array of its own */
+static PyObject *Reader_take(Reader *q, PyObject *Py_UNUSED(ignored))
 {
     Py_buffer out;
     uint64_t first = 0;
     int64_t time_ns = 0;
     if (ring_check(&q->ring) < 0)
         return NULL;
-    int fits = ring_buffer(&q->ring, argument, 0, 1, &out);
-    if (fits <= 0)
-        return fits < 0 ? NULL : misfit("out");
-    int64_t count = reader_drain(q, 1, out.buf, &time_ns, &first);
-    PyBuffer_Release(&out);
-    if (count < 0)
-        return NULL;
-    if (!count)
+    if ((int64_t)(LOAD_ACQUIRE(q->ring.published) - q->position) <= 0)
         Py_RETURN_NONE;
-    return Py_BuildValue("KL", (unsigned long long)first, (long long)time_ns);
+    PyObject *array = PyObject_CallFunctionObjArgs(numpy_empty, q->ring.shape_tuple, q->ring.dtype, NULL);
+    if (!array)
+        return NULL;
+    int64_t count = -1;
+    if (PyObject_GetBuffer(array, &out, PyBUF_SIMPLE | PyBUF_WRITABLE) == 0) {
+        count = (uint64_t)out.len == q->ring.item_bytes ? reader_drain(q, 1, out.buf, &time_ns, &first) : -1;
+        PyBuffer_Release(&out);
+    }
+    if (count > 0)
+        return make_item(ItemType, array, first, time_ns);
+    Py_DECREF(array);
+    if (count < 0)
+        return PyErr_Occurred() ? NULL : misfit("an item");
+    Py_RETURN_NONE;
 }
 
-/* _take_blob() -> (bytes, sequence, time_ns) or None */
+/* _take_blob() -> Blob or None */
 static PyObject *Reader_take_blob(Reader *q, PyObject *Py_UNUSED(ignored))
 {
     Ring *r = &q->ring;
@@ -256,20 +279,10 @@ static PyObject *Reader_take_blob(Reader *q, PyObject *Py_UNUSED(ignored))
         q->taken += 1 - bad;
         reader_advance(q, first + 1);
         if (!bad)
-            return Py_BuildValue("NKL", bytes, (unsigned long long)first, (long long)time_ns);
+            return make_item(BlobType, bytes, first, time_ns);
         Py_DECREF(bytes);
     }
     Py_RETURN_NONE;
-}
-
-/* _begin(most) -> (first, count): the next run by policy, not yet taken */
-static PyObject *Reader_begin_(Reader *q, PyObject *argument)
-{
-    uint64_t most, first = q->position;
-    if (ring_check(&q->ring) < 0 || as_u64(argument, "most", &most) < 0)
-        return NULL;
-    uint64_t count = reader_begin(q, most < q->ring.slots ? most : q->ring.slots, &first);
-    return Py_BuildValue("KK", (unsigned long long)(count ? first : q->position), (unsigned long long)count);
 }
 
 static int first_count(Reader *q, PyObject *const *args, uint64_t *first, uint64_t *count)
@@ -281,19 +294,6 @@ static int first_count(Reader *q, PyObject *const *args, uint64_t *first, uint64
     PyErr_Format(PyExc_ValueError, "a run of %llu items in a ring of %llu slots", (unsigned long long)*count,
                  (unsigned long long)q->ring.slots);
     return -1;
-}
-
-/* _finish(first, count) -> items of the run that are bad; the run is taken */
-static PyObject *Reader_finish(Reader *q, PyObject *const *args, Py_ssize_t n)
-{
-    uint64_t first, count;
-    if (need(n, 2) < 0 || first_count(q, args, &first, &count) < 0)
-        return NULL;
-    uint64_t bad = reader_bad(q, first, count);
-    q->torn += bad;
-    q->taken += count - bad;
-    reader_advance(q, first + count);
-    return PyLong_FromUnsignedLongLong(bad);
 }
 
 /* _bad(first, count) -> items of the run that are bad; nothing is counted */
@@ -370,7 +370,7 @@ static int reader_sleep(Reader *q, int64_t deadline, int64_t spin_until)
     return futex_wait_until(q->ring.wakes, seen, deadline);
 }
 
-/* _sleep(timeout_ns, spin_ns) -> is there news; at most one sleep, so the caller looks around between sleeps */
+/* sleep(timeout_ns, spin_ns) -> is there news; at most one sleep, so the caller looks around between sleeps */
 static PyObject *Reader_sleep(Reader *q, PyObject *const *args, Py_ssize_t n)
 {
     int64_t timeout_ns, spin_ns;
@@ -497,24 +497,34 @@ static PyMemberDef Reader_members[] = {
     {NULL, 0, 0, 0, NULL},
 };
 
+static PyObject *Reader_view(Reader *q, PyObject *const *args, Py_ssize_t n, PyObject *names); /* _view.h */
+
 static PyMethodDef Reader_methods[] = {
     {"read_into", FAST(Reader_read_into), METH_FASTCALL,
      "read_into(out, times=None) -> int\n\n"
      "Copy new items into ``out`` (k, *shape) and return how many; 0 if there is nothing new. Never waits.\n\n"
      "They are the next by policy and were validated after copying: the last of them is ``position - 1``.\n"
      "``times``, int64, gets their times."},
-    {"_attach", (PyCFunction)Reader_attach, METH_VARARGS, "_attach(geometry, *sections, dtype, shape)"},
+    {"sleep", FAST(Reader_sleep), METH_FASTCALL,
+     "sleep(timeout_ns, spin_ns) -> bool\n\n"
+     "Spin, then sleep on the ring's futex, at most once; True if there is something to read, or the end."},
+    {"view", FAST(Reader_view), METH_FASTCALL | METH_KEYWORDS,
+     "view(max_items=None, *, at=None) -> View\n\n"
+     "Look at items where they are: ``with reader.view() as run``.\n\n"
+     "The memory is read-only and may be overwritten while you look (never, for a lossless reader whose writer waits):\n"
+     "leaving the block validates. Without `at` it takes the next run by policy, moves on, and what was overwritten is\n"
+     "counted as torn and `run.good` is False. With `at` it looks at `max_items` (1) retained items from there, moves\n"
+     "and counts nothing, and raises OverrunError if they are gone already or were overwritten during use.\n\n"
+     "``max_items`` None: all that is new, one by policy `latest`. One moving view at a time: BusyError."},
+    {"_attach", (PyCFunction)Reader_attach, METH_VARARGS, "_attach(geometry, *sections, dtype, shape, laps, lap_times)"},
     {"_detach", (PyCFunction)Reader_detach, METH_NOARGS, "_detach()"},
     {"_join", FAST(Reader_join), METH_FASTCALL, "_join(index | None, policy, position, fresh)"},
     {"_seek", (PyCFunction)Reader_seek, METH_O, "_seek(sequence)"},
-    {"_take", (PyCFunction)Reader_take, METH_O, "_take(out) -> (sequence, time_ns) | None"},
-    {"_take_blob", (PyCFunction)Reader_take_blob, METH_NOARGS, "_take_blob() -> (bytes, sequence, time_ns) | None"},
-    {"_begin", (PyCFunction)Reader_begin_, METH_O, "_begin(most) -> (first, count)"},
-    {"_finish", FAST(Reader_finish), METH_FASTCALL, "_finish(first, count) -> bad"},
+    {"_take", (PyCFunction)Reader_take, METH_NOARGS, "_take() -> Item | None"},
+    {"_take_blob", (PyCFunction)Reader_take_blob, METH_NOARGS, "_take_blob() -> Blob | None"},
     {"_bad", FAST(Reader_bad), METH_FASTCALL, "_bad(first, count) -> bad"},
     {"_copy", FAST(Reader_copy), METH_FASTCALL, "_copy(first, count, out, times | None) -> bad"},
     {"_arm", (PyCFunction)Reader_arm, METH_O, "_arm(bit) -> is there news already"},
-    {"_sleep", FAST(Reader_sleep), METH_FASTCALL, "_sleep(timeout_ns, spin_ns) -> is there news"},
     {NULL, NULL, 0, NULL},
 };
 

@@ -19,7 +19,10 @@ typedef struct {
     int64_t *times;
     uint64_t *lengths; /* NULL unless a blob ring */
     uint64_t slots, item_bytes, stride, times_slots, first;
-    PyObject *dtype; /* strong; None for blobs */
+    PyObject *dtype;              /* strong; None for blobs */
+    PyObject *shape_tuple;        /* strong */
+    PyObject *laps, *lap_times;   /* strong; numpy arrays over two laps of the data and of the times */
+    PyObject *item_views, *run_views; /* strong; lists of views already made, by slot */
     int ndim;
     Py_ssize_t shape[32];
     int ready; /* attached and not closed */
@@ -132,14 +135,30 @@ static void ring_clear(Ring *r)
     Py_CLEAR(r->lengths_map);
     Py_CLEAR(r->data_map);
     Py_CLEAR(r->dtype);
+    Py_CLEAR(r->shape_tuple);
+    Py_CLEAR(r->laps);
+    Py_CLEAR(r->lap_times);
+    Py_CLEAR(r->item_views);
+    Py_CLEAR(r->run_views);
 }
 
-/* attach(geometry, words, table, times, lengths | None, data, dtype | None, shape) */
+/* Lists for views of single items; making a view costs as much as copying a kilobyte. */
+static PyObject *view_list(uint64_t slots)
+{
+    Py_ssize_t n = slots < CACHED_VIEWS ? (Py_ssize_t)slots : CACHED_VIEWS;
+    PyObject *list = PyList_New(n);
+    for (Py_ssize_t i = 0; list && i < n; i++)
+        PyList_SetItem(list, i, Py_NewRef(Py_None));
+    return list;
+}
+
+/* attach(geometry, words, table, times, lengths | None, data, dtype | None, shape, laps, lap_times) */
 static int ring_attach(Ring *r, PyObject *args)
 {
-    PyObject *g, *words, *table, *times, *lengths, *data, *dtype, *shape;
-    if (!PyArg_ParseTuple(args, "O!O!O!O!OO!OO!", &PyDict_Type, &g, MappingType, &words, MappingType, &table,
-                          MappingType, &times, &lengths, MappingType, &data, &dtype, &PyTuple_Type, &shape))
+    PyObject *g, *words, *table, *times, *lengths, *data, *dtype, *shape, *laps, *lap_times;
+    if (!PyArg_ParseTuple(args, "O!O!O!O!OO!OO!OO", &PyDict_Type, &g, MappingType, &words, MappingType, &table,
+                          MappingType, &times, &lengths, MappingType, &data, &dtype, &PyTuple_Type, &shape,
+                          &laps, &lap_times))
         return -1;
     if (lengths != Py_None && !PyObject_TypeCheck(lengths, MappingType)) {
         PyErr_SetString(PyExc_TypeError, "lengths must be a Mapping or None");
@@ -155,7 +174,11 @@ static int ring_attach(Ring *r, PyObject *args)
     r->lengths_map = lengths == Py_None ? NULL : (Mapping *)Py_NewRef(lengths);
     r->data_map = (Mapping *)Py_NewRef(data);
     r->dtype = Py_NewRef(dtype);
-    if (ring_places(r, g) < 0 || ring_sizes(r) < 0 || ring_shape(r, shape) < 0) {
+    r->shape_tuple = Py_NewRef(shape);
+    r->laps = Py_NewRef(laps);
+    r->lap_times = Py_NewRef(lap_times);
+    if (ring_places(r, g) < 0 || ring_sizes(r) < 0 || ring_shape(r, shape) < 0 ||
+        !(r->item_views = view_list(r->slots)) || !(r->run_views = view_list(r->slots))) {
         ring_clear(r);
         return -1;
     }
@@ -206,6 +229,44 @@ static inline uint64_t ring_oldest(Ring *r, uint64_t claimed)
 {
     uint64_t oldest = claimed > r->slots ? claimed - r->slots : 0;
     return oldest > r->first ? oldest : r->first;
+}
+
+/* array[start : start + count] */
+static PyObject *array_slice(PyObject *array, uint64_t start, uint64_t count)
+{
+    PyObject *from = PyLong_FromUnsignedLongLong(start), *to = PyLong_FromUnsignedLongLong(start + count);
+    PyObject *slice = from && to ? PySlice_New(from, to, NULL) : NULL;
+    PyObject *view = slice ? PyObject_GetItem(array, slice) : NULL;
+    Py_XDECREF(from);
+    Py_XDECREF(to);
+    Py_XDECREF(slice);
+    return view;
+}
+
+/* array[index, ...]: an array even if the item is 0-d */
+static PyObject *array_item(PyObject *array, uint64_t index)
+{
+    PyObject *key = Py_BuildValue("(KO)", (unsigned long long)index, Py_Ellipsis);
+    PyObject *view = key ? PyObject_GetItem(array, key) : NULL;
+    Py_XDECREF(key);
+    return view;
+}
+
+/* A view of items: of one item alone if `single`, else (count, *shape). Views of one item are made once per slot. */
+static PyObject *ring_view(Ring *r, uint64_t sequence, uint64_t count, int single)
+{
+    uint64_t index = sequence % r->slots;
+    PyObject *cache = single ? r->item_views : r->run_views;
+    int cached = count == 1 && index < CACHED_VIEWS;
+    if (cached) {
+        PyObject *known = PyList_GetItem(cache, (Py_ssize_t)index); /* borrowed */
+        if (known != Py_None)
+            return Py_XNewRef(known);
+    }
+    PyObject *view = single ? array_item(r->laps, index) : array_slice(r->laps, index, count);
+    if (view && cached)
+        PyList_SetItem(cache, (Py_ssize_t)index, Py_NewRef(view));
+    return view;
 }
 
 /* Does an array have the ring's dtype? Identity first: numpy's own dtypes are singletons. */

@@ -178,50 +178,13 @@ static int writer_source(Writer *w, PyObject *item, int leading, Py_buffer *view
     return -1;
 }
 
-/* write(item, time_ns=None): positional or by name, without building a dict. */
-static int parse_write(const char *function, PyObject *const *args, Py_ssize_t n, PyObject *names, int most,
-                       const char *const *known, PyObject **out)
-{
-    if (n > most) {
-        PyErr_Format(PyExc_TypeError, "%s() takes at most %d arguments", function, most);
-        return -1;
-    }
-    for (Py_ssize_t i = 0; i < n; i++)
-        out[i] = args[i];
-    Py_ssize_t named = names ? PyTuple_Size(names) : 0;
-    for (Py_ssize_t k = 0; k < named; k++) {
-        PyObject *name = PyTuple_GetItem(names, k);
-        int i = 0;
-        while (i < most && PyUnicode_CompareWithASCIIString(name, known[i]) != 0)
-            i++;
-        if (i == most || out[i]) {
-            PyErr_Format(PyExc_TypeError, "%s() got an unexpected or repeated argument %R", function, name);
-            return -1;
-        }
-        out[i] = args[n + k];
-    }
-    if (!out[0]) {
-        PyErr_Format(PyExc_TypeError, "%s() needs %s", function, known[0]);
-        return -1;
-    }
-    return 0;
-}
-
-static int time_or(PyObject *object, int64_t otherwise, int64_t *out)
-{
-    if (object && object != Py_None)
-        return as_i64(object, out);
-    *out = otherwise;
-    return 0;
-}
-
 static PyObject *Writer_write(Writer *w, PyObject *const *args, Py_ssize_t n, PyObject *names)
 {
     static const char *const known[] = {"item", "time_ns"};
     PyObject *given[2] = {NULL, NULL};
     Py_buffer view;
     int64_t time_ns;
-    if (parse_write("write", args, n, names, 2, known, given) < 0 || time_or(given[1], 0, &time_ns) < 0)
+    if (parse_arguments("write", args, n, names, 2, 1, known, given) < 0 || time_or(given[1], 0, &time_ns) < 0)
         return NULL;
     if (writer_source(w, given[0], 0, &view) < 0)
         return NULL;
@@ -272,7 +235,7 @@ static PyObject *Writer_write_block(Writer *w, PyObject *const *args, Py_ssize_t
     PyObject *given[3] = {NULL, NULL, NULL};
     Py_buffer view;
     int64_t period_ns;
-    if (parse_write("write_block", args, n, names, 3, known, given) < 0 || time_or(given[2], 0, &period_ns) < 0)
+    if (parse_arguments("write_block", args, n, names, 3, 1, known, given) < 0 || time_or(given[2], 0, &period_ns) < 0)
         return NULL;
     if (writer_source(w, given[0], 1, &view) < 0)
         return NULL;
@@ -290,25 +253,14 @@ static PyObject *Writer_claim_(Writer *w, PyObject *argument)
     return PyLong_FromUnsignedLongLong(w->start);
 }
 
-/* _publish(start, k, time_ns, period_ns): `start` names the claim, so a stale Claim cannot publish another's. */
-static PyObject *Writer_publish_(Writer *w, PyObject *const *args, Py_ssize_t n)
+/* _abort(start): end the claim that began there, publish nothing */
+static PyObject *Writer_abort(Writer *w, PyObject *argument)
 {
-    uint64_t start, k;
-    int64_t time_ns, period_ns;
-    if (need(n, 4) < 0 || ring_check(&w->ring) < 0 || as_u64(args[0], "start", &start) < 0 ||
-        as_u64(args[1], "k", &k) < 0 || time_or(args[2], w->entry_ns, &time_ns) < 0 || as_i64(args[3], &period_ns) < 0)
+    uint64_t start;
+    if (as_u64(argument, "start", &start) < 0)
         return NULL;
-    if (!w->open || start != w->start) {
-        PyErr_SetString(ClosedError, "this claim was published or left already; claim again");
-        return NULL;
-    }
-    if (k > w->count) {
-        PyErr_Format(PyExc_ValueError, "cannot publish %llu items of a claim of %llu", (unsigned long long)k,
-                     (unsigned long long)w->count);
-        return NULL;
-    }
-    if (writer_publish(w, k, time_ns, period_ns) < 0)
-        return NULL;
+    if (w->open && start == w->start)
+        w->open = 0;
     Py_RETURN_NONE;
 }
 
@@ -495,6 +447,8 @@ static PyGetSetDef Writer_getset[] = {
 };
 
 
+static PyObject *Writer_claim(Writer *w, PyObject *const *args, Py_ssize_t n, PyObject *names); /* _claim.h */
+
 static PyMethodDef Writer_methods[] = {
     {"write", FAST(Writer_write), METH_FASTCALL | METH_KEYWORDS,
      "write(item, time_ns=None) -> int\n\n"
@@ -505,10 +459,15 @@ static PyMethodDef Writer_methods[] = {
      "write_block(items, time_ns=None, period_ns=0) -> int\n\n"
      "Copy ``items`` (k, *shape) into the ring and return the sequence of the first.\n\n"
      "Item i gets the time ``time_ns + i * period_ns``. A block longer than half the ring is published in parts."},
-    {"_attach", (PyCFunction)Writer_attach, METH_VARARGS, "_attach(geometry, *sections, dtype, shape)"},
+    {"claim", FAST(Writer_claim), METH_FASTCALL | METH_KEYWORDS,
+     "claim(n=None) -> Claim\n\n"
+     "Slots to fill in place: ``with ring.claim() as item`` for one item, ``with ring.claim(n) as run`` for (n, *shape).\n\n"
+     "Leaving the block publishes all of them with the time of entry; an exception publishes nothing; ``publish(k)`` on\n"
+     "the claim, inside the block, publishes a prefix with times of its own."},
+    {"_attach", (PyCFunction)Writer_attach, METH_VARARGS, "_attach(geometry, *sections, dtype, shape, laps, lap_times)"},
     {"_detach", (PyCFunction)Writer_detach, METH_NOARGS, "_detach()"},
     {"_claim", (PyCFunction)Writer_claim_, METH_O, "_claim(n) -> sequence of the first"},
-    {"_publish", FAST(Writer_publish_), METH_FASTCALL, "_publish(start, k, time_ns, period_ns)"},
+    {"_abort", (PyCFunction)Writer_abort, METH_O, "_abort(start)"},
     {"_publish_blob", FAST(Writer_publish_blob), METH_FASTCALL, "_publish_blob(start, length, time_ns)"},
     {"_write_parts", FAST(Writer_write_parts), METH_FASTCALL, "_write_parts(parts, time_ns) -> sequence"},
     {"_scan", (PyCFunction)Writer_scan_, METH_O, "_scan(upto) -> is the gate open"},

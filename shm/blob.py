@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Iterator
 from collections.abc import Mapping as MappingABC
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,18 +13,17 @@ import numpy as np
 from . import table
 from .claim import BlobClaim
 from .errors import LayoutError, OverrunError, RingEmptyError, SpecError
-from .item import Blob, Run
-from .reader import Look, ReaderEnd, Start
+from .item import Blob
+from .reader import ReaderEnd, Start
 from .ring import Ring, Role
-from .segment import page_bytes
+from .segment import array_of, page_bytes
 from .spec import RingSpec
 from .table import Policy
-from .view import View
 from .waiter import Waiter, WaiterFactory
 from .writer import Notifier, WriterEnd, slots_of
 
 if TYPE_CHECKING:
-    from collections.abc import Buffer
+    from typing_extensions import Buffer
 
 _ATTEMPTS = 3
 
@@ -81,14 +79,29 @@ class BlobWriter(WriterEnd):
         """
         return self._write_parts(parts, time_ns)
 
-    def claim(self) -> BlobClaim:
+    def write_block(self, *_: object, **__: object) -> int:
+        """Refuse: blobs are written one by one."""
+        raise SpecError(f"{self.name}: a ring of blobs has no blocks; write each blob")
+
+    def claim(self, n: int | None = None) -> BlobClaim:  # type: ignore[override]  # memory of unknown length
         """Return one slot to fill in place: ``with ring.claim() as view``, then ``claim.publish(length)``."""
+        if n not in (None, 1):
+            raise SpecError(f"{self.name}: blobs are claimed one by one, got n={n}")
         return BlobClaim(self)
 
-    def _slot(self, sequence: int) -> memoryview:
+    def claim_slot(self) -> tuple[int, memoryview]:
+        """Claim one slot for a `BlobClaim`; return its sequence and its memory."""
+        sequence = self._claim(1)
         g = self._ring.spec.geometry
         start = sequence % g.slots * g.stride
-        return memoryview(self._ring.data)[start : start + g.item_bytes]
+        return sequence, memoryview(self._ring.data)[start : start + g.item_bytes]
+
+    def publish_slot(self, start: int, length: int | None, time_ns: int | None) -> None:
+        """End the claim that began at `start`; publish nothing if `length` is None."""
+        if length is None:
+            self._abort(start)
+        else:
+            self._publish_blob(start, length, time_ns)
 
 
 class BlobReader(ReaderEnd):
@@ -109,9 +122,10 @@ class BlobReader(ReaderEnd):
         if policy not in table.POLICIES:
             raise SpecError(f"policy={policy!r}: expected one of {', '.join(table.POLICIES)}")
         ring = Ring.attach(name, Role.READER, wait_for_s=wait_for_s)
+        if not ring.spec.is_blob:
+            ring.close()
+            raise LayoutError(f"{name}: a ring of arrays; attach it with RingReader")
         try:
-            if not ring.spec.is_blob:
-                raise LayoutError(f"{name}: a ring of arrays; attach it with RingReader")
             return cls(ring, policy, reader, start, waiter)
         except BaseException:
             ring.close()
@@ -122,7 +136,9 @@ class BlobReader(ReaderEnd):
     ) -> None:
         super().__init__(ring, policy, reader, start, waiter)
         self._memory = memoryview(ring.data)
-        self._lengths = np.frombuffer(ring.lengths, "<u8")  # type: ignore[call-overload]  # a buffer, of a blob ring
+        assert ring.lengths is not None  # noqa: S101 - a blob ring has them; this tells mypy
+        self._lengths = array_of(ring.lengths, np.dtype("<u8"), 2 * ring.spec.geometry.times_slots)
+        self._lap_times = array_of(ring.times, np.dtype("<i8"), 2 * ring.spec.geometry.times_slots)
 
     @property
     def max_bytes(self) -> int:
@@ -131,12 +147,14 @@ class BlobReader(ReaderEnd):
 
     def read(self, timeout_s: float | None = None) -> Blob | None:
         """Copy the next blob by policy; None after `timeout_s`, or when the ring has ended and is drained."""
-        self._check_open()
+        blob = self._take_blob()
+        if blob is not None:
+            return blob
         deadline = math.inf if timeout_s is None else time.monotonic() + timeout_s
         while self.lag or self._wait_item(deadline):
-            taken = self._take_blob()
-            if taken is not None:
-                return Blob(*taken)
+            blob = self._take_blob()
+            if blob is not None:
+                return blob
         return None
 
     def __iter__(self) -> Iterator[Blob]:
@@ -163,8 +181,10 @@ class BlobReader(ReaderEnd):
                 raise RingEmptyError(f"{self.name}: nothing was published yet")
             count = min(n, published - min(self.oldest, published - 1))
             first = published - count
-            views, times = self._spans(first, count)
-            blobs = [Blob(bytes(v), first + i, int(t)) for i, (v, t) in enumerate(zip(views, times, strict=True))]
+            spans = zip(
+                self._blobs(first, count), range(first, first + count), self._blob_times(first, count), strict=True
+            )
+            blobs = [Blob(bytes(data), sequence, time_ns) for data, sequence, time_ns in spans]
             if not self._bad(first, count):
                 return blobs
         raise OverrunError(
@@ -173,40 +193,16 @@ class BlobReader(ReaderEnd):
             lost=count,
         )
 
-    def view(self, max_items: int | None = None, *, at: int | None = None) -> View:
-        """Look at blobs where they are: ``with reader.view() as run``; `run.data` is a list of memoryviews.
-
-        As `RingReader.view`: validated on leaving, moves on unless `at` is given.
-        """
-        if at is not None:
-            return View(self, partial(self._retained_run, at, 1 if max_items is None else max_items), explicit=True)
-        if max_items is None:
-            max_items = 1 if self._policy == "latest" else self.slots
-        return View(self, partial(self._next_run, max_items), explicit=False)
-
-    def _next_run(self, most: int) -> Run:
-        self._begin_view()
-        first, count = self._begin(most)
-        return self._run(first, count)
-
-    def _retained_run(self, first: int, count: int) -> Run:
-        self._check_open()
-        self._retained(first, count)
-        return self._run(first, count)
-
-    def _run(self, first: int, count: int) -> Run:
-        data, times = self._spans(first, count)
-        return Run(data, first, count, times)
-
-    def _spans(self, first: int, count: int) -> tuple[list[memoryview], np.ndarray[Any, Any]]:
-        """Return read-only views of blobs, their lengths clamped (validated later), and their times."""
+    def _blobs(self, first: int, count: int) -> list[memoryview]:
+        """Called for `run.data` of a view: read-only views of blobs, their lengths clamped (and validated later)."""
         g = self._ring.spec.geometry
         moment = first % g.times_slots
         lengths = self._lengths[moment : moment + count].tolist()
         start = first % g.slots * g.stride
         starts = range(start, start + count * g.stride, g.stride)
-        views = [self._memory[s : s + min(length, g.item_bytes)] for s, length in zip(starts, lengths, strict=True)]
-        return views, self._times[moment : moment + count]
+        return [self._memory[s : s + min(length, g.item_bytes)] for s, length in zip(starts, lengths, strict=True)]
 
-
-__all__ = ["Blob", "BlobReader", "BlobWriter", "Look"]
+    def _blob_times(self, first: int, count: int) -> list[int]:
+        moment = first % self._ring.spec.geometry.times_slots
+        times: list[int] = self._lap_times[moment : moment + count].tolist()
+        return times

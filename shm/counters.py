@@ -29,7 +29,7 @@ from .layout import (
     round_up,
 )
 from .process import boot_id, own_identity
-from .segment import COUNTERS, Segment, page_bytes, segment_name
+from .segment import COUNTERS, Segment, array_of, page_bytes, segment_name
 
 _MAGIC_WORD: Final = int.from_bytes(COUNTERS_MAGIC, "little")
 _VALUE: Final = offset_of(COUNTER, "value")
@@ -87,8 +87,10 @@ class Counters:
         self._memory = segment.map(0, segment.size, writable=owned)
         header = _header(self._memory)
         self.capacity = int(header["capacity"])
-        self._records = np.frombuffer(self._memory, COUNTER_DTYPE, self.capacity, COUNTERS_HEADER_BYTES)
+        self._records = array_of(self._memory, COUNTER_DTYPE, self.capacity, COUNTERS_HEADER_BYTES)
         self._counters = {c.label: c for c in self._existing()}
+        if owned:
+            self._sign()
 
     @classmethod
     def create(cls, name: str, capacity: int = 256, *, mode: int = 0o600) -> Counters:
@@ -108,19 +110,19 @@ class Counters:
         segment_id = segment_name(COUNTERS, name)
         while True:
             try:
-                segment = Segment.create(segment_id, size, mode, name)
+                segment = Segment.create(segment_id)
             except FileExistsError:
                 left = cls._inherit(name, segment_id, size)
                 if left is not None:
                     return left
                 continue
             try:
-                if not locks.lock_writer(segment.fd):
-                    raise WriterAliveError(f"{name}: another process creates these counters at this moment")
+                _become_owner(segment, name)
+                segment.reserve(size, mode, name)
                 _initialise(segment, name, capacity, size)
-                return cls(name, segment, owned=True)._own()
+                return cls(name, segment, owned=True)
             except BaseException:
-                segment.unlink()
+                segment.unlink_if_ours()
                 segment.close()
                 raise
 
@@ -131,17 +133,14 @@ class Counters:
         except SegmentNotFoundError:
             return None
         try:
-            if not locks.lock_writer(segment.fd):
-                raise WriterAliveError(f"{name}: another process counts here; stop it or choose another name")
-            linked = segment.is_linked()
-            if linked and segment.size == size and _is_ready(segment, name):
-                return cls(name, segment, owned=True)._own()
-            if linked:
-                segment.unlink()
-            segment.close()
+            _become_owner(segment, name)
+            if segment.is_linked() and segment.size == size and _is_ready(segment, name):
+                return cls(name, segment, owned=True)
+            segment.unlink_if_ours()
         except BaseException:
             segment.close()
             raise
+        segment.close()
         return None
 
     @classmethod
@@ -232,12 +231,12 @@ class Counters:
         state = "closed" if not self._is_open else "owned" if self._owned else "read-only"
         return f"<Counters {self.name} {state} {len(self._counters)}/{self.capacity}>"
 
-    def _own(self) -> Counters:
+    def _sign(self) -> None:
+        """Write down that this process counts here; the lock is held already."""
         pid, start, namespace = own_identity()
         for name, value in (("pid", pid), ("start", start), ("namespace", namespace)):
             self._memory.store(_at(name), value)
         self._memory.store(_at("opened_ns"), time.monotonic_ns())
-        return self
 
     def _existing(self) -> list[Counter]:
         count = min(self._memory.load(_at("count")), self.capacity)
@@ -252,18 +251,23 @@ class Counters:
             raise ClosedError(f"{self.name}: these counters are closed")
 
 
+def _become_owner(segment: Segment, name: str) -> None:
+    if not locks.lock_writer(segment.fd):
+        raise WriterAliveError(f"{name}: another process counts here; stop it or choose another name")
+
+
 def _signed(value: int) -> int:
     return value - 2 * _SIGN if value & _SIGN else value
 
 
 def _header(memory: Mapping) -> np.ndarray[Any, Any]:
-    found: np.ndarray[Any, Any] = np.frombuffer(memory, COUNTERS_HEADER_DTYPE, 1)[0].copy()
+    found: np.ndarray[Any, Any] = array_of(memory, COUNTERS_HEADER_DTYPE, 1)[0].copy()
     return found
 
 
 def _initialise(segment: Segment, name: str, capacity: int, size: int) -> None:
     memory = segment.map(0, size, writable=True)
-    record = np.frombuffer(memory, COUNTERS_HEADER_DTYPE, 1)[0]
+    record = array_of(memory, COUNTERS_HEADER_DTYPE, 1)[0]
     record["version"], record["capacity"], record["total_bytes"] = VERSION, capacity, size
     record["boot_id"], record["full_name"] = boot_id(), name.encode()
     memory.store(0, _MAGIC_WORD)  # release: ready
@@ -289,6 +293,3 @@ def _require_ready(segment: Segment, name: str) -> None:
         raise LayoutError(f"{name}: left over from another boot or of another size; remove it with `pipeline clean`")
     if bytes(header["full_name"]).decode() != name:
         raise LayoutError(f"{name}: the segment holds the counters of {bytes(header['full_name']).decode()!r}")
-
-
-__all__ = ["Counter", "Counters"]

@@ -41,7 +41,7 @@ class LayoutError(SegmentError, ValueError):
 
 
 class SpaceError(SegmentError, OSError):
-    """/dev/shm cannot hold the segment; use fewer slots or a larger /dev/shm.
+    """Shared memory cannot hold the segment; use fewer slots or a larger /dev/shm.
 
     Attributes:
         needs: bytes asked for.

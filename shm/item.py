@@ -1,4 +1,4 @@
-"""What reading returns."""
+"""What reading returns; made by the native code. Runs of items are native altogether."""
 
 from __future__ import annotations
 
@@ -33,31 +33,3 @@ class Blob(NamedTuple):
     data: bytes
     sequence: int
     time_ns: int
-
-
-class Run:
-    """Consecutive items.
-
-    Attributes:
-        data: (count, *shape); from a blob ring a list of memoryviews. A read-only view inside ``with reader.view()``,
-            yours to keep from `window`.
-        first: sequence of the first.
-        count: how many, 0 if there was nothing new.
-        times: int64 (count,), ns.
-        good: False once it is known that some were overwritten during use; they were counted as torn.
-    """
-
-    __slots__ = ("count", "data", "first", "good", "times")
-
-    def __init__(self, data: Any, first: int, count: int, times: np.ndarray[Any, Any]) -> None:
-        self.data = data
-        self.first = first
-        self.count = count
-        self.times = times
-        self.good = True
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __repr__(self) -> str:
-        return f"<Run {self.first}..{self.first + self.count} {'good' if self.good else 'overwritten'}>"

@@ -34,7 +34,5 @@ class RingObserver(ArrayLook):
         if not self._is_open:
             return f"<RingObserver {self.name} closed>"
         alive = "alive" if self.writer_alive else "dead"
-        return f"<RingObserver {self.name} seq={self.published} slots={self.slots} writer={alive} readers={len(self.readers())}>"
-
-
-__all__ = ["RingObserver"]
+        readers = len(self.readers())
+        return f"<RingObserver {self.name} seq={self.published} slots={self.slots} writer={alive} readers={readers}>"

@@ -11,25 +11,24 @@ import time
 from collections.abc import Iterator
 from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass
-from functools import partial
 from types import TracebackType
 from typing import Any, Final, Literal, Self, cast
 
 import numpy as np
 
 from . import _native, table
+from ._native import Run
 from .clock import ClockPair
-from .errors import BusyError, ClosedError, LayoutError, OverrunError, RingEmptyError, SpecError
-from .item import Item, Run
+from .errors import ClosedError, LayoutError, OverrunError, RingEmptyError, SpecError
+from .item import Item
 from .ring import Ring, Role, word
+from .segment import array_of
 from .table import Policy
-from .view import View
 from .waiter import SLICE_S, FutexWaiter, Waiter, WaiterFactory
 
 Start = Literal["newest", "oldest"] | int
 _ATTEMPTS: Final = 3
 """Copies of the newest items that are tried before a ring counts as too shallow for its rate."""
-_FOREVER: Final = 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ class Look(_native.Reader):
     def __init__(self, ring: Ring) -> None:
         self._ring = ring
         self._is_open = True
-        self._data, self._times = ring.arrays()
+        self._times = array_of(ring.times, np.dtype("<i8"), ring.spec.geometry.times_slots)
         self._attach(*ring.sections())
 
     @property
@@ -174,8 +173,14 @@ class Look(_native.Reader):
         if not self._is_open:
             raise ClosedError(f"{self.name}: this reader is closed")
 
+    def _overrun(self, first: int, count: int, bad: int) -> None:
+        """Called by the native view on leaving."""
+        raise OverrunError(
+            f"{self.name}: {bad} of {count} items from {first} were overwritten during use", first=first, lost=bad
+        )
+
     def _retained(self, first: int, count: int) -> None:
-        """Raise OverrunError if items are gone already, ValueError if they are not there yet."""
+        """Called by the native view: raise OverrunError if items are gone, ValueError if they are not there yet."""
         oldest, published = self.oldest, self.published
         if first < oldest:
             raise OverrunError(
@@ -247,12 +252,6 @@ class ArrayLook(Look):
         times = np.empty(count, "<i8")
         return None if self._copy(first, count, data, times) else Run(data, first, count, times)
 
-    def _spans(self, first: int, count: int) -> tuple[Any, np.ndarray[Any, Any]]:
-        """Return views of a run and its times."""
-        index = first % self.slots
-        moment = first % self._ring.spec.geometry.times_slots
-        return self._data[index : index + count], self._times[moment : moment + count]
-
 
 class ReaderEnd(Look):
     """What readers of arrays and of blobs share: registering, position, waiting. Serves one thread."""
@@ -262,7 +261,6 @@ class ReaderEnd(Look):
     ) -> None:
         super().__init__(ring)
         self._policy = policy
-        self._viewing = False
         self._entry = table.Entry.take(ring)
         try:
             self._entry.describe(reader, policy)
@@ -271,7 +269,7 @@ class ReaderEnd(Look):
             self._entry.release()
             raise
         made = FutexWaiter(self) if waiter is None else waiter
-        self._waiter: Waiter = cast("Waiter", made if isinstance(made, Waiter) else made(self))
+        self._waiter: Waiter = made if isinstance(made, Waiter) else made(self)
 
     def _enter(self, policy: Policy, start: Start) -> None:
         wanted = {"newest": self.published, "oldest": self.oldest}.get(cast("str", start), start)
@@ -324,7 +322,7 @@ class ReaderEnd(Look):
                 news = waiter.wait(left)
             else:
                 waiter.arm()
-                news = self.arm() or (waiter.wait(min(left, SLICE_S)) and self.has_news) or self.has_news
+                news = self.arm() or self._slept(waiter, min(left, SLICE_S))
             if news:
                 waiter.disarm()
                 return True
@@ -332,6 +330,10 @@ class ReaderEnd(Look):
                 return self.has_news
             left = deadline - time.monotonic()
         return self.has_news
+
+    def _slept(self, waiter: Waiter, timeout_s: float) -> bool:
+        waiter.wait(timeout_s)
+        return self.has_news  # whatever the waiter says: a notice may be lost, or old
 
     def close(self) -> None:
         """Leave the reader table and let go of the ring."""
@@ -361,12 +363,6 @@ class ReaderEnd(Look):
                 return self.lag > 0  # published between our looks
             self.wait(min(left, 1.0))
         return True
-
-    def _begin_view(self) -> None:
-        self._check_open()
-        if self._viewing:
-            raise BusyError(f"{self.name}: a view is open; leave it before the next (or give at=)")
-        self._viewing = True
 
 
 class RingReader(ReaderEnd, ArrayLook):
@@ -419,53 +415,17 @@ class RingReader(ReaderEnd, ArrayLook):
         Args:
             timeout_s: None waits for as long as it takes, 0 not at all.
         """
-        self._check_open()
+        item = self._take()
+        if item is not None:
+            return item
         deadline = math.inf if timeout_s is None else time.monotonic() + timeout_s
         while self.lag or self._wait_item(deadline):
-            out = np.empty(self.shape, self.dtype)
-            taken = self._take(out)
-            if taken is not None:
-                return Item(out, *taken)
+            item = self._take()
+            if item is not None:
+                return item
         return None
 
     def __iter__(self) -> Iterator[Item]:
         """Yield items by policy until the ring has ended and is drained; waits through a writer's death."""
         while (item := self.read()) is not None:
             yield item
-
-    def view(self, max_items: int | None = None, *, at: int | None = None) -> View:
-        """Look at items where they are: ``with reader.view() as run``.
-
-        The view is read-only by the MMU and may be overwritten while you look (never, for a lossless reader whose
-        writer waits): leaving the block validates. Without `at` it takes the next run by policy, moves on, and what
-        was overwritten is counted as torn and `run.good` is False. With `at` it looks at any retained run, moves and
-        counts nothing, and raises.
-
-        Args:
-            max_items: at most so many; None for all that is new (one by policy `latest`).
-            at: sequence of the first item; `max_items` of them, one if None.
-
-        Raises:
-            OverrunError: with `at`: gone already, or overwritten during use.
-            BusyError: the view before it was not left.
-        """
-        if at is not None:
-            return View(self, partial(self._retained_run, at, 1 if max_items is None else max_items), explicit=True)
-        if max_items is None:
-            max_items = 1 if self._policy == "latest" else self.slots
-        return View(self, partial(self._next_run, max_items), explicit=False)
-
-    def _next_run(self, most: int) -> Run:
-        self._begin_view()
-        first, count = self._begin(most)
-        data, times = self._spans(first, count)
-        return Run(data, first, count, times)
-
-    def _retained_run(self, first: int, count: int) -> Run:
-        self._check_open()
-        self._retained(first, count)
-        data, times = self._spans(first, count)
-        return Run(data, first, count, times)
-
-
-__all__ = ["ArrayLook", "Look", "ReaderEnd", "ReaderStatistics", "RingReader", "Start"]

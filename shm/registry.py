@@ -18,7 +18,7 @@ from .layout import (
     offset_of,
 )
 from .observer import RingObserver
-from .segment import PREFIX, RING, SHM_DIR, Segment, segment_names
+from .segment import PREFIX, RING, SHM_DIR, Segment, array_of, segment_names
 from .table import ReaderRow
 
 
@@ -161,7 +161,7 @@ def _full_name(segment: Segment, header: np.dtype[np.void]) -> str:
     """Read the name in a header, "" if the segment is too short to have one."""
     if segment.size < header.itemsize:
         return ""
-    record = np.frombuffer(segment.map(0, header.itemsize), header, 1)[0]
+    record = array_of(segment.map(0, header.itemsize), header, 1)[0]
     return bytes(record["full_name"]).decode(errors="replace")
 
 

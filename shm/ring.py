@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import secrets
 import time
+from contextlib import suppress
 from enum import Enum
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
 
 from . import locks
-from ._native import Mapping
 from .clock import ClockPair
 from .errors import LayoutError, SegmentNotFoundError, WriterAliveError
 from .layout import (
@@ -33,7 +34,7 @@ from .layout import (
     round_up,
 )
 from .process import boot_id, own_identity
-from .segment import RING, Segment, page_bytes, segment_name
+from .segment import RING, Segment, array_of, page_bytes, segment_name
 from .spec import RingSpec, header_record
 
 _NEVER: Final = 2**64 - 1
@@ -59,18 +60,8 @@ class Ring:
     """The open segment of one ring and what its header says."""
 
     __slots__ = (
-        "birth",
-        "clock",
-        "data",
-        "first",
-        "lengths",
-        "name",
-        "role",
-        "segment",
-        "spec",
-        "table",
-        "times",
-        "words",
+        *("birth", "clock", "first", "name", "role", "segment", "spec"),
+        *("data", "lengths", "table", "times", "words"),
     )
 
     def __init__(self, name: str, segment: Segment, role: Role, *, populate: bool = True) -> None:
@@ -90,10 +81,10 @@ class Ring:
         segment = self.segment
         self.words = segment.map(g.words_offset, g.table_offset - g.words_offset, writable=owns)
         self.table = segment.map(g.table_offset, g.table_bytes, writable=registers)
-        laps = {"copies": 2, "writable": owns, "populate": populate and registers}
-        self.times = segment.map(g.times_offset, 8 * g.times_slots, **laps)
-        self.lengths = segment.map(g.lengths_offset, 8 * g.times_slots, **laps) if g.is_blob else None
-        self.data = segment.map(g.data_offset, g.data_bytes, **laps)
+        twice = partial(segment.map, copies=2, writable=owns, populate=populate and registers)
+        self.times = twice(g.times_offset, 8 * g.times_slots)
+        self.lengths = twice(g.lengths_offset, 8 * g.times_slots) if g.is_blob else None
+        self.data = twice(g.data_offset, g.data_bytes)
 
     @classmethod
     def attach(cls, name: str, role: Role, *, wait_for_s: float = 0.0) -> Ring:
@@ -136,26 +127,24 @@ class Ring:
 
         Raises:
             WriterAliveError: its writer lives.
-            SpaceError: /dev/shm is too small.
+            SpaceError: /dev/shm is too small; nothing is left behind.
         """
         segment_id = segment_name(RING, name)
         while True:
             try:
-                segment = Segment.create(segment_id, spec.geometry.total_bytes, mode, name)
+                segment = Segment.create(segment_id)
             except FileExistsError:
                 left = cls._inherit(name, segment_id, spec)
                 if left is not None:
                     return left
                 continue
             try:
-                if not locks.lock_writer(segment.fd):
-                    raise WriterAliveError(
-                        f"{name}: another process creates it at this moment; one of the two must stop"
-                    )
+                _become_writer(segment, name)  # before the memory is reserved, which takes time
+                segment.reserve(spec.geometry.total_bytes, mode, name)
                 _initialise(segment, name, spec, first)
-                return cls(name, segment, Role.WRITER)._own()
+                return cls(name, segment, Role.WRITER).own()
             except BaseException:
-                segment.unlink()
+                segment.unlink_if_ours()
                 segment.close()
                 raise
 
@@ -167,36 +156,25 @@ class Ring:
         except SegmentNotFoundError:
             return None
         try:
-            if not locks.lock_writer(segment.fd):
-                raise WriterAliveError(
-                    f"{name}: its writer lives ({_writer_of(segment)}); stop it or choose another name"
-                )
-            if not segment.is_linked():  # unlinked between our open and our lock
-                segment.close()
-                return None
-            ring = cls._same(name, segment, spec)
-            if ring is None:
-                segment.unlink()
-                segment.close()
-                return None
-            return ring._own()
+            _become_writer(segment, name)
+            if segment.is_linked() and _holds(segment, name, spec):
+                return cls(name, segment, Role.WRITER).own()
+            cls._supersede(name, segment)
         except BaseException:
             segment.close()
             raise
-
-    @classmethod
-    def _same(cls, name: str, segment: Segment, spec: RingSpec) -> Ring | None:
-        """Return the dead writer's ring if it is as `spec` says; else tell its readers that it is superseded."""
-        try:
-            ring = cls(name, segment, Role.WRITER)
-        except LayoutError:  # half created, another version, another boot: nobody can be reading it
-            return None
-        if ring.spec == spec:
-            return ring
-        ring.raise_flag(SUPERSEDED)
+        segment.close()
         return None
 
-    def _own(self) -> Ring:
+    @classmethod
+    def _supersede(cls, name: str, segment: Segment) -> None:
+        """Tell the readers of a dead writer's ring that it has no successor, and free the name."""
+        with suppress(LayoutError):  # half created, another version, another boot: nobody can be reading it
+            cls(name, segment, Role.WRITER, populate=False).raise_flag(SUPERSEDED)
+        segment.unlink_if_ours()
+
+    def own(self) -> Ring:
+        """Write down that this process is the writer; the lock is held already."""
         pid, start, namespace = own_identity()
         self.words.store(word("writer_pid"), pid)
         self.words.store(word("writer_start"), start)
@@ -240,19 +218,33 @@ class Ring:
         """Return two laps of the data, (2 * slots, *shape), and two of the times, int64; read-only for readers."""
         g, spec = self.spec.geometry, self.spec
         inner = np.empty(spec.shape, spec.dtype).strides if spec.shape else ()
-        data = np.ndarray((2 * g.slots, *spec.shape), spec.dtype, self.data, strides=(g.stride, *inner))
-        return data, np.frombuffer(self.times, "<i8")
+        shape, strides = (2 * g.slots, *spec.shape), (g.stride, *inner)
+        data: np.ndarray[Any, Any] = np.ndarray(shape, spec.dtype, self.data, strides=strides)  # type: ignore[arg-type]
+        return data, array_of(self.times, np.dtype("<i8"), 2 * g.times_slots)
 
     def sections(self) -> tuple[object, ...]:
         """Return what the native end is attached to."""
         spec = self.spec
         dtype = None if spec.is_blob else spec.dtype
         geometry = spec.geometry.for_native(self.first)
-        return geometry, self.words, self.table, self.times, self.lengths, self.data, dtype, spec.shape
+        return geometry, self.words, self.table, self.times, self.lengths, self.data, dtype, spec.shape, *self.arrays()
 
     def close(self) -> None:
         """Give the locks back; views that are still held stay valid."""
         self.segment.close()
+
+
+def _become_writer(segment: Segment, name: str) -> None:
+    if not locks.lock_writer(segment.fd):
+        raise WriterAliveError(f"{name}: its writer lives ({_writer_of(segment)}); stop it or choose another name")
+
+
+def _holds(segment: Segment, name: str, spec: RingSpec) -> bool:
+    """Tell whether a segment is a ready ring of exactly this description."""
+    try:
+        return RingSpec.from_header(_ready_header(segment, name), name) == spec
+    except LayoutError:
+        return False
 
 
 class _NotReadyError(LayoutError):
@@ -264,7 +256,7 @@ def _ready_header(segment: Segment, name: str) -> np.ndarray[Any, Any]:
         raise _NotReadyError(f"{name}: the segment is being created, or its creator died; create it anew")
     mapped = segment.map(0, HEADER_BYTES)
     magic = mapped.load(0)  # acquire: what the creator wrote before it is visible after it
-    header = np.frombuffer(mapped, HEADER_DTYPE, 1)[0].copy()
+    header: np.ndarray[Any, Any] = array_of(mapped, HEADER_DTYPE, 1)[0].copy()
     if magic == 0:
         raise _NotReadyError(f"{name}: the segment is being created, or its creator died; create it anew")
     if magic != _MAGIC_WORD:
@@ -302,16 +294,12 @@ def _initialise(segment: Segment, name: str, spec: RingSpec, first: int) -> None
     record = header_record()
     spec.into_header(record)
     clock = ClockPair.now()
-    record["version"], record["birth"], record["first"], record["readers"] = (
-        VERSION,
-        secrets.randbits(64),
-        first,
-        READERS,
-    )
+    record["version"], record["birth"], record["first"] = VERSION, secrets.randbits(64), first
+    record["readers"] = READERS
     record["monotonic_ns"], record["realtime_ns"], record["clock"] = clock.monotonic_ns, clock.realtime_ns, clock.domain
     record["boot_id"], record["full_name"] = boot_id(), name.encode()
     header = segment.map(0, HEADER_BYTES, writable=True)
-    np.frombuffer(header, HEADER_DTYPE, 1)[0] = record
+    array_of(header, HEADER_DTYPE, 1)[0] = record
     g = spec.geometry
     words = segment.map(g.words_offset, g.table_offset - g.words_offset, writable=True)
     words.store(word("claimed"), first)
@@ -322,6 +310,3 @@ def _initialise(segment: Segment, name: str, spec: RingSpec, first: int) -> None
 def entry_offset(index: int) -> int:
     """Return where entry `index` starts in the reader table."""
     return TABLE_WORDS_BYTES + index * ENTRY_BYTES
-
-
-__all__ = ["Mapping", "Ring", "Role", "entry_offset", "word"]

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import posix_ipc
 
 from ._native import Mapping
@@ -55,31 +56,36 @@ class Segment:
         self._fd = fd
 
     @classmethod
-    def create(cls, name: str, size: int, mode: int, full_name: str) -> Segment:
-        """Create a segment, reserve all its memory and set its mode.
+    def create(cls, name: str) -> Segment:
+        """Create a segment of no bytes yet.
 
         Raises:
             FileExistsError: there is one of that name.
-            SpaceError: /dev/shm cannot hold it; nothing is left behind.
+        """
+        try:
+            return cls(name, posix_ipc.SharedMemory(name, posix_ipc.O_CREX, mode=0o600).fd)
+        except posix_ipc.ExistentialError as error:
+            raise FileExistsError(errno.EEXIST, "segment exists", name) from error
+
+    def reserve(self, size: int, mode: int, full_name: str) -> None:
+        """Reserve all its memory and set its mode.
+
+        Raises:
+            SpaceError: /dev/shm cannot hold it.
         """
         free = shm_space()[1]
         if size > free:
             raise SpaceError(full_name, size, free)
         try:
-            opened = posix_ipc.SharedMemory(name, posix_ipc.O_CREX, mode=0o600)
-        except posix_ipc.ExistentialError as error:
-            raise FileExistsError(errno.EEXIST, "segment exists", name) from error
-        segment = cls(name, opened.fd)
-        try:
-            _reserve(segment.fd, size)
-            os.fchmod(segment.fd, mode)  # after the umask had its say
+            # Reserved now, a full /dev/shm is an error here; merely truncated, it would be SIGBUS at the first write.
+            # A signal makes tmpfs give everything back and start over, so they wait.
+            with _signals_blocked():
+                os.posix_fallocate(self._fd, 0, size)
         except OSError as error:
-            segment.unlink()
-            segment.close()
             if error.errno == errno.ENOSPC:
                 raise SpaceError(full_name, size, free) from error
             raise
-        return segment
+        os.fchmod(self._fd, mode)  # after the umask had its say
 
     @classmethod
     def open(cls, name: str, full_name: str, *, read_only: bool) -> Segment:
@@ -130,11 +136,22 @@ class Segment:
         """Remove the name; the memory goes when the last process has unmapped it."""
         unlink_segment(self.name)
 
+    def unlink_if_ours(self) -> None:
+        """Remove the name unless it leads to another segment by now."""
+        if self.is_linked():
+            self.unlink()
+
     def close(self) -> None:
         """Close the file, which gives back every lock taken through it."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
+
+
+def array_of(memory: Mapping, dtype: np.dtype[Any], count: int, offset: int = 0) -> np.ndarray[Any, Any]:
+    """Return `count` values of mapped memory as an array that keeps the mapping alive."""
+    # numpy's stub does not know that a Mapping exports a buffer
+    return np.ndarray((count,), dtype, memory, offset)  # type: ignore[arg-type]
 
 
 def unlink_segment(name: str) -> None:
@@ -148,13 +165,6 @@ def segment_names() -> list[str]:
     with suppress(OSError):
         return sorted(f"/{p.name}" for p in SHM_DIR.iterdir() if p.name.startswith((f"{PREFIX}r", f"{PREFIX}c")))
     return []
-
-
-def _reserve(fd: int, size: int) -> None:
-    # Reserved now, a full /dev/shm is an error here; merely truncated, it would be SIGBUS at the first write.
-    # A signal makes tmpfs give everything back and start over, so they wait.
-    with _signals_blocked():
-        os.posix_fallocate(fd, 0, size)
 
 
 @contextmanager

@@ -49,7 +49,7 @@ class RingSpec:
         """Describe a ring of arrays; `slots` may be rounded up (see `Geometry.plan`)."""
         shape, described = _checked(shape, dtype)
         geometry = Geometry.plan(math.prod(shape) * described.itemsize, slots, is_blob=False, granule=granule)
-        return cls(shape, described, False, can_wait, geometry, dict(meta))
+        return cls(shape, described, False, can_wait, geometry, _as_json(meta))
 
     @classmethod
     def of_blobs(
@@ -59,7 +59,7 @@ class RingSpec:
         if max_bytes < 1:
             raise SpecError(f"max_bytes={max_bytes}: expected at least 1")
         geometry = Geometry.plan(max_bytes, slots, is_blob=True, granule=granule)
-        return cls((max_bytes,), np.dtype("u1"), True, can_wait, geometry, dict(meta))
+        return cls((max_bytes,), np.dtype("u1"), True, can_wait, geometry, _as_json(meta))
 
     def into_header(self, header: np.ndarray[Any, Any]) -> None:
         """Write the description into a header record."""
@@ -84,9 +84,8 @@ class RingSpec:
             meta = json.loads(bytes(header["meta"]))
         except (ValueError, TypeError, KeyError) as error:
             raise LayoutError(f"{name}: unreadable description in the header: {error}") from error
-        geometry = Geometry(
-            *(int(header[n]) for n in ("granule", "slots", "item_bytes", "stride")), is_blob=bool(header["kind"])
-        )
+        granule, slots, item_bytes, stride = (int(header[n]) for n in ("granule", "slots", "item_bytes", "stride"))
+        geometry = Geometry(granule, slots, item_bytes, stride, bool(header["kind"]))
         spec = cls(shape, dtype, bool(header["kind"]), bool(header["can_wait"]), geometry, meta)
         spec._check(header, name)
         return spec
@@ -129,6 +128,12 @@ def _text(value: object, name: str) -> bytes:
     return text
 
 
+def _as_json(meta: MappingABC[str, Any]) -> dict[str, Any]:
+    """Return `meta` as readers will see it, so that an equal one compares equal after a restart."""
+    found: dict[str, Any] = json.loads(_text(dict(meta), "meta"))
+    return found
+
+
 def _descr(value: Any) -> Any:
     """Give a dtype description its tuples back; JSON knows only lists."""
     if isinstance(value, str):
@@ -143,6 +148,3 @@ def _descr(value: Any) -> Any:
 def header_record() -> np.ndarray[Any, Any]:
     """Return an empty header, one record."""
     return np.zeros((), HEADER_DTYPE)
-
-
-__all__ = ["RingSpec", "header_record"]

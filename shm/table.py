@@ -16,15 +16,16 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
 import numpy as np
 
 from . import _native, locks
 from .errors import SpecError, TableFullError
-from .layout import ENTRY, ENTRY_BYTES, ENTRY_DTYPE, READERS, TABLE, TABLE_WORDS_BYTES, offset_of
+from .layout import ENTRY, ENTRY_DTYPE, READERS, TABLE, TABLE_WORDS_BYTES, offset_of
 from .process import own_identity
 from .ring import Ring, entry_offset, word
+from .segment import array_of
 
 Policy = Literal["latest", "drop_oldest", "lossless"]
 POLICIES: Final[tuple[Policy, ...]] = ("latest", "drop_oldest", "lossless")
@@ -118,17 +119,16 @@ class Entry:
         for index in range(READERS):
             if locks.lock_reader(ring.segment.fd, index):
                 entry = cls(ring, index)
-                entry._begin()
-                return entry
+                return entry.begin()
         owners = ", ".join(f"{row.name or '?'} (pid {row.pid})" for row in rows(ring))
         raise TableFullError(f"{ring.name}: all {READERS} readers are alive: {owners}; close one first")
 
-    def _begin(self) -> None:
+    def begin(self) -> Self:
         """Make the entry ours; with its lock held nobody else changes it but a writer that demotes the dead owner."""
         while True:
             state = self._load()
             if self._swap(state, pack_state(os.getpid(), generation_of(state) + 1, _native.JOINING)):
-                return
+                return self
 
     def describe(self, name: str, policy: Policy) -> None:
         """Write who we are; before `activate`."""
@@ -238,7 +238,4 @@ def rows(ring: Ring) -> list[ReaderRow]:
 
 
 def _records(ring: Ring) -> np.ndarray[Any, Any]:
-    return np.frombuffer(ring.table, ENTRY_DTYPE, READERS, TABLE_WORDS_BYTES)
-
-
-__all__ = ["ENTRY_BYTES", "POLICIES", "Entry", "Policy", "ReaderRow", "blockers", "demote", "reap", "rows"]
+    return array_of(ring.table, ENTRY_DTYPE, READERS, TABLE_WORDS_BYTES)

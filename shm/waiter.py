@@ -57,7 +57,7 @@ class FutexWaiter:
 
     def wait(self, timeout_s: float) -> bool:
         """Sleep until something is published, the ring ends, or the timeout."""
-        return self._reader._sleep(int(min(timeout_s, LOOK_AROUND_S) * 1e9), int(self.spin_s * 1e9))
+        return self._reader.sleep(int(min(timeout_s, LOOK_AROUND_S) * 1e9), int(self.spin_s * 1e9))
 
     def fileno(self) -> int | None:
         """Return None: a futex cannot be polled."""

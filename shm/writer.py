@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from . import _native, table
-from .claim import Claim
 from .clock import ClockPair
 from .errors import ClosedError, SpecError, SpecMismatchError
 from .layout import ENDED
@@ -60,7 +59,6 @@ class WriterEnd(_native.Writer):
         self._timeout_ns = int(timeout_s * 1e9)
         self._notifier = notifier
         self._is_open = True
-        self._data, self._times = ring.arrays()
         self._attach(*ring.sections())
 
     @property
@@ -247,10 +245,6 @@ class RingWriter(WriterEnd):
         spec = RingSpec.of_items(tuple(shape), dtype, count, can_wait=can_wait, meta=meta or {}, granule=page_bytes())
         return cls(Ring.create(name, spec, mode=mode, first=first), timeout_s, notifier)
 
-    def __init__(self, ring: Ring, timeout_s: float, notifier: Notifier | None) -> None:
-        super().__init__(ring, timeout_s, notifier)
-        self._slot_views: list[np.ndarray[Any, Any] | None] = [None] * min(self.slots, _CACHED_SLOTS)
-
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of one item."""
@@ -261,31 +255,6 @@ class RingWriter(WriterEnd):
         """Dtype of one item."""
         return self._ring.spec.dtype
 
-    def claim(self, n: int | None = None) -> Claim:
-        """Return slots to fill in place: ``with ring.claim() as item`` or ``with ring.claim(n) as run``.
-
-        Args:
-            n: None for one item of the ring's shape, 1 .. slots for a run (n, *shape).
-        """
-        return Claim(self, n)
-
-    def _slot(self, sequence: int) -> np.ndarray[Any, Any]:
-        index = sequence % self.slots
-        if index >= _CACHED_SLOTS:
-            return self._item(index)
-        view = self._slot_views[index]
-        if view is None:
-            view = self._slot_views[index] = self._item(index)
-        return view
-
-    def _item(self, index: int) -> np.ndarray[Any, Any]:
-        # [index, ...] keeps a 0-d item an array
-        return self._data[index, ...]
-
-    def _run(self, sequence: int, count: int) -> np.ndarray[Any, Any]:
-        index = sequence % self.slots
-        return self._data[index : index + count]
-
     def _coerce(self, item: ArrayLike) -> np.ndarray[Any, Any]:
         """Called by the native write for what is no contiguous array of our dtype and shape."""
         return _conforming(item, self.dtype, self.shape, self.name)
@@ -295,10 +264,6 @@ class RingWriter(WriterEnd):
         if array.ndim != 1 + len(self.shape) or array.shape[1:] != self.shape:
             raise SpecMismatchError(f"{self.name}: got a block of shape {array.shape}, expected (k, *{self.shape})")
         return array
-
-
-_CACHED_SLOTS = 1024
-"""Views of so many slots are kept: making one costs as much as copying a kilobyte."""
 
 
 def _conforming(
@@ -330,6 +295,3 @@ def slots_of(slots: int | None, seconds: float | None, rate: float | None) -> in
     if slots < 1:
         raise SpecError(f"slots={slots}: expected at least 1")
     return int(slots)
-
-
-__all__ = ["Notifier", "RingWriter", "WriterEnd", "WriterStatistics", "slots_of"]
