@@ -5,6 +5,7 @@ StationError
 │   ├── ConfigError             a rig file that cannot be read or means nothing
 │   ├── SourceError             a source that cannot be found, opened or decoded
 │   ├── MissingExtraError       an optional package is not installed
+│   ├── RigRunsError            a station of that rig runs on this machine already
 │   ├── OutputError             the folder for recordings and logs cannot be made or written
 │   └── AlreadyToldError        a process of the rig has told the user what is wrong
 ├── RigFailedError              a process died whose death stops the rig
@@ -39,6 +40,10 @@ class SourceError(BadInputError):
 
 class MissingExtraError(BadInputError, ImportError):
     """An optional package is needed; the message holds the pip command."""
+
+
+class RigRunsError(BadInputError):
+    """A station of that name runs on this machine already; stop it, or name the rig otherwise."""
 
 
 class OutputError(BadInputError, OSError):

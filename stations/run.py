@@ -27,6 +27,7 @@ from .config import Rig
 from .errors import BAD_INPUT_EXIT, AlreadyToldError, OutputError, RigFailedError
 from .ledger import Account
 from .pilot_agent import PilotAgent
+from .riglock import RigLock, first_free
 from .supervisor import Death, Supervisor, SupervisorEvent
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ class RunOptions:
     """Folder in which the recording gets a folder of its own; the rig file's if None."""
     on_page: Callable[[str], None] | None = None
     """Called with the page's address once the page is served."""
+    may_rename: bool = False
+    """Take ``name-2``, ``name-3``, … when a rig of this name runs on this machine already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +89,12 @@ def run_rig(rig: Rig, options: RunOptions, report: Report) -> RunResult:
         BadInputError: something that the rig names cannot be; nothing is left running.
         RigFailedError: a process whose death stops the rig died.
     """
-    run = _Run(roster.with_ports(rig), options, report)
-    with _signals_to(run.ask_to_stop), run:
-        return run.until_done()
+    name, lock = _take_name(rig, options)
+    with lock:
+        rig = msgspec.structs.replace(rig, rig=msgspec.structs.replace(rig.rig, name=name))
+        run = _Run(roster.with_ports(rig), options, report)
+        with _signals_to(run.ask_to_stop), run:
+            return run.until_done()
 
 
 class _Run:
@@ -208,6 +214,14 @@ class _Run:
             [{"kind": note.kind, **note.fields} for note in agent.events if note.kind != "ledger"],
             BALANCED if balanced else UNBALANCED,
         )
+
+
+def _take_name(rig: Rig, options: RunOptions) -> tuple[str, RigLock]:
+    stations = [
+        *([rig.terminal.id] if options.role != "pilot" else ()),
+        *(rig.pilots if options.role != "terminal" else ()),
+    ]
+    return first_free(rig.name, stations) if options.may_rename else (rig.name, RigLock(rig.name, stations))
 
 
 def _raise_if_fatal(death: Death | None) -> None:

@@ -22,4 +22,4 @@ def demo(*, duration: float | None, output: Path | None, no_browser: bool, as_js
 
     with resources.as_file(resources.files("tools") / "demo.toml") as path:
         rig = load_rig(path)
-    return perform(rig, "both", duration, output, browser=not no_browser, as_json=as_json)
+    return perform(rig, "both", duration, output, browser=not no_browser, as_json=as_json, may_rename=True)

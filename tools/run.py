@@ -66,7 +66,14 @@ def run(*, rig: Path, role: Role, duration: float | None, output: Path | None, n
 
 
 def perform(
-    rig: Rig, role: Role, duration_s: float | None, output: Path | None, *, browser: bool, as_json: bool
+    rig: Rig,
+    role: Role,
+    duration_s: float | None,
+    output: Path | None,
+    *,
+    browser: bool,
+    as_json: bool,
+    may_rename: bool = False,
 ) -> int:
     """Run a rig to its end, print its account and return the exit code.
 
@@ -77,6 +84,7 @@ def perform(
         output: folder for the recording's folder; the rig's own choice if None.
         browser: open the page when it answers.
         as_json: print one JSON object instead of a table.
+        may_rename: take another name when a rig of this one runs already.
 
     Raises:
         click.ClickException: an extra that this rig needs is not installed.
@@ -84,7 +92,8 @@ def perform(
     from stations import RunOptions, run_rig
 
     require_extras(rig, role)
-    options = RunOptions(role=role, duration_s=duration_s, output=output, on_page=open_page if browser else None)
+    on_page = open_page if browser else None
+    options = RunOptions(role=role, duration_s=duration_s, output=output, on_page=on_page, may_rename=may_rename)
     result = run_rig(rig, options, report=lambda line: click.echo(line, err=True))
     show(result, as_json=as_json)
     return result.exit_code
