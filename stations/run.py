@@ -217,10 +217,9 @@ class _Run:
 
 
 def _take_name(rig: Rig, options: RunOptions) -> tuple[str, RigLock]:
-    stations = [
-        *([rig.terminal.id] if options.role != "pilot" else ()),
-        *(rig.pilots if options.role != "terminal" else ()),
-    ]
+    terminals = [] if options.role == "pilot" else [rig.terminal.id]
+    pilots = [] if options.role == "terminal" else list(rig.pilots)
+    stations = terminals + pilots
     return first_free(rig.name, stations) if options.may_rename else (rig.name, RigLock(rig.name, stations))
 
 
