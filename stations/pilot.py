@@ -33,6 +33,8 @@ from .station import Station
 
 SENSOR_S: Final = 8.0
 """Seconds that a sensor has to finish what it is reading when it is told to STOP."""
+GATHER_S: Final = 5.0
+"""Seconds that a Pilot waits for its sensors before it introduces itself without those that are missing."""
 DRAIN_S: Final = 15.0
 """Seconds in which everything published must have reached the Terminal after STOP."""
 LOOK_S: Final = 0.05
@@ -84,6 +86,9 @@ class PilotStation(Station):
         self._boot = secrets.token_hex(8)
         self._sensors: dict[str, Handshake] = {}
         self._lock = threading.Lock()
+        self._began = time.monotonic()
+        self._is_told = True
+        """Whether the station above, as it is now, knows of us."""
         for stream, plan in config.streams.items():
             forwarder.add(stream, ring=plan.ring, codec=plan.codec, lossless=plan.lossless, seconds=plan.seconds)
         super().__init__(
@@ -103,7 +108,11 @@ class PilotStation(Station):
         )
 
     def introduce(self) -> None:
-        """Tell the Terminal who is here; done whenever it comes, or comes back."""
+        """Tell the Terminal who is here, whenever it comes or comes back, once the sensors are here too."""
+        wanted = {stream for stream, plan in self.config.streams.items() if plan.has_sensor}
+        if self._is_told or (wanted - set(self._sensors) and time.monotonic() - self._began < GATHER_S):
+            return
+        self._is_told = True
         who = Handshake(self.id, "pilot", self._boot, os.getpid(), self.state)
         self.push(key="HANDSHAKE", value=msgspec.to_builtins(who))
 
@@ -195,7 +204,7 @@ class PilotStation(Station):
     def _on_peer(self, peer: str, state: PeerState, boot: int) -> None:
         log.info("%s is %s (boot %016x)", peer, state.value, boot)
         if peer == self.push_id and state is PeerState.ALIVE:
-            self.introduce()
+            self._is_told = False
 
 
 def _produced(report: ForwardReport, count: dict[str, Any] | None) -> Produced:
@@ -219,6 +228,7 @@ def be_pilot(child: Child, config: PilotConfig) -> None:
     ):
         told: tuple[Any, float] = (None, 0.0)
         while not child.stopping.wait(LOOK_S):
+            station.introduce()
             state = (station.state, station.stream_states())
             if state != told[0] or time.monotonic() >= told[1]:
                 station.tell_state()
