@@ -383,7 +383,16 @@ def _report(feed: Feed) -> ForwardReport:
     dropped = {reason: count for reason in (LINK, LAPPED) if (count := feed.dropped(reason))}
     if machine is None:
         return ForwardReport("waiting" if feed.is_running else "stopped", None, 0, 0, 0, 0, dropped, "")
+    # A ring that was replaced is drained, but the run is not over before its END.
+    is_between = machine.is_finished and not machine.has_ended
     return ForwardReport(
-        machine.state.value, machine.origin, feed.published, machine.sent, machine.acked, feed.lag, dropped,
-        machine.refusal, machine.spec.birth,
-    )  # fmt: skip
+        "waiting" if is_between else machine.state.value,
+        machine.origin,
+        feed.published,
+        machine.sent,
+        machine.acked,
+        feed.lag,
+        dropped,
+        machine.refusal,
+        machine.spec.birth,
+    )

@@ -237,11 +237,11 @@ class Feed:
         self.reader = reader
         self._cutter = RingCutter(reader, self.stream, options.codec, seconds=options.seconds, slots=options.slots)
         spec = self._cutter.spec
-        keep = reader.slots // 2
+        keep, most = reader.slots // 2, reader.slots * 7 // 8
         if not options.lossless:
-            keep = min(keep, max(2 * spec.block_items, int(SLOW_S * (spec.rate or 0.0))))
+            keep = most = min(keep, max(2 * spec.block_items, int(SLOW_S * (spec.rate or 0.0))))
         start = reader.published if origin is None else origin
-        self.machine = ForwardStream(spec, origin=origin, start=start, keep=keep)
+        self.machine = ForwardStream(spec, origin=origin, start=start, keep=keep, most=most)
         self._seen = (reader.epoch, reader.published)
         self._is_replaced = False
         self.machine.link(self._link_is_up, now)

@@ -7,8 +7,8 @@ F1  ``acked <= told <= sent``: below `acked` all is in the Terminal's ring, belo
 F2  Blocks are whole, counted from the run's origin; short only at its end or where the writer changed (epoch).
     Losses are whole blocks too, so the grid of the chunks never shifts.
 F3  When the link goes down, everything from `acked` on counts as not sent; what had arrived comes back as `next`.
-F4  A stream whose link is down or without credit keeps `keep` items of the ring, then gives up its oldest blocks.
-    While the link is up a ring that can wait waits instead: that is what back-pressure is for.
+F4  A stream whose link is down keeps `keep` items of the ring, then gives up its oldest blocks; one whose link is too
+    slow keeps `most`.  While the link is up a ring that can wait waits instead: that is what back-pressure is for.
 F5  The run is over when the Terminal has its END, not when it was sent.
 
     IDLE ──link up: Open──► OPENING ──Opened──► OPEN ──END acked──► FINISHED
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 RETRY_S: Final = 1.0
 """Pause after a refusal."""
+BLIP_S: Final = 0.2
+"""A link that is back within this costs nothing but what is lapped."""
 GRACE_S: Final = 1.0
 """So long a link may be away before a ring that can wait loses blocks; its writer waits no longer than that anyhow."""
 
@@ -82,10 +84,11 @@ class ForwardStream:
         spec: what the stream is made of.
         origin: sequence at which the run begins; None to go on with the run in the Terminal's ring.
         start: where to begin if the Terminal holds nothing of this run.
-        keep: items that may wait in the ring for the link (F4).
+        keep: items that may wait in the ring for a link that is down (F4) ...
+        most: ... and for one that is slow.
     """
 
-    def __init__(self, spec: StreamSpec, *, origin: int | None, start: int, keep: int) -> None:
+    def __init__(self, spec: StreamSpec, *, origin: int | None, start: int, keep: int, most: int) -> None:
         self.spec = spec
         self.state = ForwardState.IDLE
         self.losses = LossLog()
@@ -94,7 +97,7 @@ class ForwardStream:
         self.refusal = ""
         self.stop_at: int | None = None
         self._origin = origin
-        self._keep = keep
+        self._keep, self._most = keep, most
         self._epoch = spec.epoch
         self._cuts: deque[tuple[int, int]] = deque()
         self._opening = 0
@@ -254,16 +257,20 @@ class ForwardStream:
             self._drop(ring, ring.oldest + margin, LAPPED)
 
     def _give_up(self, ring: RingState, now: float) -> None:
-        lag = ring.published - self.sent
-        if lag <= self._keep:
-            return
-        is_away = not self._is_up or self.state is not ForwardState.OPEN
-        if self._down_since is None:
+        """Make room in a ring whose items do not leave (F4)."""
+        if self._is_up:
+            self._down_since = None
+        elif self._down_since is None:
             self._down_since = now
-        if self.spec.can_wait and (self._is_up or now - self._down_since < GRACE_S):
+        down_s = 0.0 if self._down_since is None else now - self._down_since
+        if self.spec.can_wait and down_s < GRACE_S:
             return
-        if is_away or not self.allowance.can_spend(self._cost):
-            self._drop(ring, ring.published - self._keep, LINK)
+        is_away = down_s >= BLIP_S or now < self._retry_at
+        is_starved = self.state is ForwardState.OPEN and not self.allowance.can_spend(self._cost)
+        # While credit trickles in, catching up from a full ring must not cost what could still be sent.
+        most = self._keep if is_away else self._most if is_starved else None
+        if most is not None and ring.published - self.sent > most:
+            self._drop(ring, ring.published - most, LINK)
 
     def _drop(self, ring: RingState, sequence: int, reason: str) -> None:
         """Give up whole blocks until `sequence` is reached, never beyond what is published or must be cut (F2)."""

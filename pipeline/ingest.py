@@ -50,7 +50,6 @@ class IngestReport:
     origin: int | None
     next: int
     ended: bool
-    room: int
     peer: str
 
 
@@ -115,7 +114,6 @@ class Ingest:
                 s.machine.origin,
                 s.machine.next,
                 s.machine.is_ended,
-                s.ring.room,
                 s.peer.decode(errors="replace"),
             )
             for name, s in list(self._streams.items())

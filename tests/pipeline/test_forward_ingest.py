@@ -60,7 +60,7 @@ class World:
         self.disconnect()
         self.pilot_boots += 1
         start = self.published if origin is None else origin
-        self.forward = ForwardStream(self.spec, origin=origin, start=start, keep=SLOTS // 2)
+        self.forward = ForwardStream(self.spec, origin=origin, start=start, keep=SLOTS // 2, most=SLOTS * 7 // 8)
         if self.end is not None:
             self.forward.stop(self.end)
 

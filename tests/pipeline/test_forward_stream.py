@@ -1,0 +1,244 @@
+"""What is sent when: the forwarding of one stream, on a virtual clock."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from pipeline.block import BlockFlag
+from pipeline.channel import Credit, Open, Opened, Refused
+from pipeline.forward_stream import Cut, ForwardState, ForwardStream, RingState
+from pipeline.stream_spec import StreamSpec
+
+BLOCK, KEEP, MOST, PLENTY = 4, 32, 56, 2**40
+SPEC = StreamSpec(stream="pilot1.cam0", birth=1, dtype='"<i8"', shape=(1,), block_items=BLOCK, slots=64)
+LIVE = RingState(0, 0)
+
+
+def opened_stream(origin: int = 0, limit: int = PLENTY, spec: StreamSpec = SPEC) -> ForwardStream:
+    """Return a stream that the Terminal has opened."""
+    stream = ForwardStream(spec, origin=origin, start=origin, keep=KEEP, most=MOST)
+    stream.link(True, 0.0)
+    opening = stream.step(RingState(origin, 0), 0.0)
+    assert isinstance(opening, Open)
+    stream.opened(Opened(opening.opening, spec.stream, origin, None, False, limit))
+    return stream
+
+
+def sent(stream: ForwardStream, ring: RingState, now: float = 0.0) -> list[Cut]:
+    """Return everything that leaves now."""
+    cuts = []
+    while isinstance(cut := stream.step(ring, now), Cut):
+        stream.done(cut)
+        cuts.append(cut)
+    return cuts
+
+
+def spans(cuts: list[Cut]) -> list[tuple[int, int]]:
+    """Return (first, count) of each."""
+    return [(cut.first, cut.count) for cut in cuts]
+
+
+def test_only_whole_blocks_leave_and_they_count_from_the_origin() -> None:
+    """A partial block waits until it is full; the grid begins at the origin, not at 0."""
+    stream = opened_stream(origin=3)
+    assert [(3, 4), (7, 4)] == spans(sent(stream, RingState(13, 0)))
+    assert [(11, 4)] == spans(sent(stream, RingState(15, 0)))
+
+
+def test_first_block_says_that_the_run_begins() -> None:
+    """And only the first."""
+    cuts = sent(opened_stream(), RingState(12, 0))
+    assert [BlockFlag.BEGIN, BlockFlag.NONE, BlockFlag.NONE] == [cut.flags for cut in cuts]
+
+
+def test_stop_closes_the_block_and_sends_the_end() -> None:
+    """Items up to the end sequence, short block, END; over only when the Terminal says so."""
+    stream = opened_stream()
+    stream.stop(6)
+    cuts = sent(stream, RingState(9, 0))
+    assert [(0, 4), (4, 2), (6, 0)] == spans(cuts)
+    assert cuts[-1].flags & BlockFlag.END
+    assert not stream.is_finished
+    stream.credited(Credit(1, SPEC.stream, 6, True, PLENTY))
+    assert stream.is_finished
+
+
+def test_stop_ahead_of_the_source_waits_for_its_last_items() -> None:
+    """The end sequence may not be published yet; a ring that ends before it ends the run."""
+    stream = opened_stream()
+    stream.stop(10)
+    assert [(0, 4)] == spans(sent(stream, RingState(6, 0)))
+    assert [(4, 3), (7, 0)] == spans(sent(stream, RingState(7, 0, is_final=True)))
+
+
+def test_a_finite_ring_ends_its_run() -> None:
+    """No STOP is needed when no item can follow."""
+    cuts = sent(opened_stream(), RingState(5, 0, is_final=True))
+    assert [(0, 4), (4, 1), (5, 0)] == spans(cuts)
+
+
+def test_an_empty_run_is_begin_and_end_at_once() -> None:
+    """Nothing was produced, and that is told."""
+    stream = opened_stream(origin=7)
+    stream.stop(7)
+    (cut,) = sent(stream, RingState(7, 0))
+    assert (7, 0, BlockFlag.BEGIN | BlockFlag.END) == (cut.first, cut.count, cut.flags)
+
+
+def test_a_new_writer_begins_a_new_block() -> None:
+    """Times jump where the writer changed, so a block never reaches across it."""
+    stream = opened_stream()
+    sent(stream, RingState(6, 0, epoch=0))
+    cuts = sent(stream, RingState(16, 0, epoch=1, takeover=6))
+    assert [(4, 2), (6, 4), (10, 4)] == spans(cuts)
+    assert [0, 1, 1] == [cut.epoch for cut in cuts]
+
+
+def test_a_replaced_ring_is_drained_without_an_end() -> None:
+    """The run goes on in the ring that took its place."""
+    stream = opened_stream()
+    stream.detach()
+    assert [(0, 4), (4, 2)] == spans(sent(stream, RingState(6, 0, is_final=True)))
+    stream.credited(Credit(1, SPEC.stream, 6, False, PLENTY))
+    assert stream.step(RingState(6, 0, is_final=True), 0.0) is None
+    assert stream.is_finished
+    assert not stream.has_ended
+
+
+def test_stop_between_two_rings_still_sends_the_end() -> None:
+    """A run that was stopped while its sensor was away is ended by the ring that is left."""
+    stream = opened_stream()
+    stream.detach()
+    sent(stream, RingState(4, 0, is_final=True))
+    stream.credited(Credit(1, SPEC.stream, 4, False, PLENTY))
+    stream.step(RingState(4, 0, is_final=True), 0.0)
+    stream.stop(4)
+    opening = stream.step(RingState(4, 0, is_final=True), 0.0)
+    assert isinstance(opening, Open)
+    stream.opened(Opened(opening.opening, SPEC.stream, 4, 0, False, PLENTY))
+    (end,) = sent(stream, RingState(4, 0, is_final=True))
+    assert end.flags & BlockFlag.END
+
+
+def test_lapped_items_are_told_in_the_next_block() -> None:
+    """Whole blocks are given up, so that the grid does not shift, with the reason in-band."""
+    stream = opened_stream()
+    (first, *_) = sent(stream, RingState(80, 16 + 1))
+    assert 0 == first.first % BLOCK
+    assert ("lapped", first.first) == (first.lost_reason, first.lost)
+    assert first.flags & BlockFlag.BEGIN
+
+
+def test_link_down_keeps_half_the_ring_then_drops_the_oldest() -> None:
+    """Up to `keep` items wait for the link; beyond, whole blocks are given up, counted under `link`."""
+    stream = opened_stream()
+    sent(stream, RingState(8, 0))
+    stream.credited(Credit(1, SPEC.stream, 8, False, PLENTY))
+    stream.link(False, 1.0)
+    stream.step(RingState(8 + KEEP, 0), 2.0)
+    assert 0 == stream.losses.total("link")
+    stream.step(RingState(8 + KEEP + 5, 0), 3.0)
+    assert 2 * BLOCK == stream.losses.total("link")
+    assert 16 == stream.needed
+    stream.link(True, 4.0)
+    opening = stream.step(RingState(45, 0), 4.0)
+    assert isinstance(opening, Open)
+    stream.opened(Opened(opening.opening, SPEC.stream, 8, 0, False, PLENTY))
+    cut = sent(stream, RingState(45, 0))[0]
+    assert (16, 8, "link") == (cut.first, cut.lost, cut.lost_reason)
+
+
+def test_what_arrived_before_the_link_broke_is_not_lost() -> None:
+    """Blocks that were on their way when the link broke, and given up meanwhile, may have arrived."""
+    stream = opened_stream()
+    sent(stream, RingState(24, 0))
+    stream.link(False, 1.0)
+    stream.step(RingState(24 + KEEP, 0), 2.0)
+    assert 24 == stream.losses.total("link")
+    stream.link(True, 3.0)
+    opening = stream.step(RingState(56, 0), 3.0)
+    assert isinstance(opening, Open)
+    stream.opened(Opened(opening.opening, SPEC.stream, 24, 0, False, PLENTY))
+    cut = sent(stream, RingState(56, 0))[0]
+    assert (24, 0) == (cut.first, cut.lost)
+    assert 0 == stream.losses.total("link")
+
+
+def test_without_credit_a_live_ring_drops_and_a_patient_one_waits() -> None:
+    """Back-pressure reaches a source that can wait, and no other."""
+    live = opened_stream(limit=0)
+    live.step(RingState(100, 0), 0.0)
+    assert live.losses.total("link") >= 100 - MOST
+    patient = opened_stream(limit=0, spec=msgspec.structs.replace(SPEC, can_wait=True))
+    patient.step(RingState(60, 0), 0.0)
+    assert 0 == patient.losses.total("link")
+    assert 0 == patient.needed
+
+
+def test_a_patient_ring_does_not_wait_for_a_link_that_stays_away() -> None:
+    """After a second even a file goes on, and what it cannot send is counted."""
+    patient = opened_stream(spec=msgspec.structs.replace(SPEC, can_wait=True))
+    patient.link(False, 10.0)
+    patient.step(RingState(60, 0), 10.5)
+    assert 0 == patient.losses.total("link")
+    patient.step(RingState(60, 0), 11.5)
+    assert 0 < patient.losses.total("link")
+
+
+def test_two_reasons_are_told_apart() -> None:
+    """A block carries one reason; a loss of another kind before it goes as a gap of its own."""
+    stream = opened_stream()
+    stream.link(False, 1.0)
+    stream.step(RingState(KEEP + 8, 0), 2.0)
+    stream.step(RingState(200, 136), 3.0)
+    stream.link(True, 4.0)
+    opening = stream.step(RingState(200, 136), 4.0)
+    assert isinstance(opening, Open)
+    stream.opened(Opened(opening.opening, SPEC.stream, 0, 0, False, PLENTY))
+    cuts = sent(stream, RingState(200, 136))
+    lost = [(cut.lost_reason, cut.lost) for cut in cuts if cut.lost]
+    assert ["link", "lapped", "link"] == [reason for reason, _ in lost]
+    assert cuts[len(lost) - 1].first == sum(count for _, count in lost)
+    assert [BlockFlag.GAP, BlockFlag.GAP] == [cut.flags & BlockFlag.GAP for cut in cuts[:2]]
+
+
+def test_a_refused_stream_asks_again_a_second_later() -> None:
+    """The Terminal may have no room now, and have it later."""
+    stream = ForwardStream(SPEC, origin=0, start=0, keep=KEEP, most=MOST)
+    stream.link(True, 0.0)
+    assert isinstance(stream.step(LIVE, 0.0), Open)
+    stream.refused(Refused(1, SPEC.stream, "/dev/shm is full"), 0.0)
+    assert stream.step(LIVE, 0.5) is None
+    assert "/dev/shm is full" == stream.refusal
+    assert isinstance(stream.step(LIVE, 1.0), Open)
+
+
+def test_answers_to_an_older_opening_are_ignored() -> None:
+    """Neither credit nor END of another connection counts."""
+    stream = opened_stream(limit=0)
+    stream.credited(Credit(0, SPEC.stream, 0, True, PLENTY))
+    stream.opened(Opened(7, SPEC.stream, 0, 0, True, PLENTY))
+    assert ForwardState.OPEN is stream.state
+    assert [] == sent(stream, RingState(8, 0))
+
+
+def test_resume_goes_on_where_the_terminal_is() -> None:
+    """A restarted Pilot knows nothing: next and origin come from the Terminal's ring."""
+    stream = ForwardStream(SPEC, origin=None, start=90, keep=KEEP, most=MOST)
+    stream.link(True, 0.0)
+    opening = stream.step(RingState(90, 30), 0.0)
+    assert isinstance(opening, Open)
+    assert (None, 90) == (opening.origin, opening.start)
+    stream.opened(Opened(opening.opening, SPEC.stream, 72, 4, False, PLENTY))
+    cuts = sent(stream, RingState(90, 30))
+    assert [(72, 4), (76, 4), (80, 4), (84, 4)] == spans(cuts)
+    assert {4} == {cut.origin for cut in cuts}
+
+
+@pytest.mark.parametrize("published", [64, 65, 67])
+def test_nothing_is_given_up_before_it_was_produced(published: int) -> None:
+    """Giving up whole blocks never reaches into the future."""
+    stream = opened_stream(limit=0)
+    stream.step(RingState(published, published - 1), 0.0)
+    assert stream.sent <= published
