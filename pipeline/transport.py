@@ -56,9 +56,10 @@ class CurveKeys:
 class Socket:
     """A zmq socket that never waits; one thread owns it."""
 
-    def __init__(self, raw: zmq.Socket[bytes], endpoint: str) -> None:
+    def __init__(self, raw: zmq.Socket[bytes], endpoint: str, *, is_bound: bool = False) -> None:
         self.raw = raw
         self.endpoint = endpoint
+        self._is_bound = is_bound
         self._monitor: zmq.Socket[bytes] | None = None
 
     def send(self, frames: Sequence[Buffer]) -> bool:
@@ -131,7 +132,9 @@ class Socket:
         return found
 
     def close(self, linger_s: float = 0.0) -> None:
-        """Close; messages not yet sent are given `linger_s` to leave."""
+        """Close; messages not yet sent are given `linger_s` to leave.  The port of a bound socket is free at once."""
+        if self._is_bound:
+            self.raw.unbind(self.endpoint)
         if self._monitor is not None:
             self.raw.disable_monitor()
             self._monitor.close(0)
@@ -207,8 +210,13 @@ class Context:
         raw.setsockopt(zmq.MAXMSGSIZE, max_message)
         raw.setsockopt(zmq.RECONNECT_IVL, 50)
         raw.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
-        raw.setsockopt(zmq.HEARTBEAT_IVL, 1000)
-        raw.setsockopt(zmq.HEARTBEAT_TIMEOUT, 3000)
+        # The kernel finds a peer that vanished.  zmq's own heartbeats may take down a connection whose input is held back,
+        # and the reconnect then trips an assertion that ends the process (libzmq issue 3937; seen here as well).
+        raw.setsockopt(zmq.TCP_KEEPALIVE, 1)
+        raw.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 5)
+        raw.setsockopt(zmq.TCP_KEEPALIVE_INTVL, 2)
+        raw.setsockopt(zmq.TCP_KEEPALIVE_CNT, 3)
+        raw.setsockopt(zmq.TCP_MAXRT, 10_000)
         if buffer_bytes is not None:
             raw.setsockopt(zmq.SNDBUF, buffer_bytes)
             raw.setsockopt(zmq.RCVBUF, buffer_bytes)
@@ -231,7 +239,7 @@ class Context:
             raw.close(0)
             raise
         bound = raw.getsockopt(zmq.LAST_ENDPOINT)
-        return Socket(raw, bound.rstrip(b"\0").decode() if isinstance(bound, bytes) else endpoint)
+        return Socket(raw, bound.rstrip(b"\0").decode() if isinstance(bound, bytes) else endpoint, is_bound=True)
 
     def _refuse_unkeyed(self, endpoint: str) -> None:
         if not endpoint.startswith("tcp://") or self._keys is not None:
