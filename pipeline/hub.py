@@ -314,12 +314,14 @@ class Hub:
         if is_confirmed:
             self._switch.post(self._switch.answer, ref, kind, body)
 
-    def _tell(self, event: PeerEvent) -> None:
-        """A neighbour came or went; called on the I/O thread."""
-        if event.state is PeerState.ALIVE:
-            self._session.outbox.resume(time.monotonic())
+    def _tell(self, event: PeerEvent | None) -> None:
+        """A neighbour came or went, or (None) we were refused; called on the I/O thread."""
         with self._has_news:
             self._has_news.notify_all()
+        if event is None:
+            return
+        if event.state is PeerState.ALIVE:
+            self._session.outbox.resume(time.monotonic())
         for call in self._peer_callbacks:
             self._pool.submit("peers", call, event.peer, event.state, event.boot)
 

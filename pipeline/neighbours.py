@@ -35,7 +35,7 @@ class Neighbours:
         counts: HubCounts,
         *,
         now: float,
-        tell: Callable[[PeerEvent], None],
+        tell: Callable[[PeerEvent | None], None],
     ) -> None:
         self.problem: DuplicateIdError | None = None
         self.next_beat = now
@@ -96,7 +96,8 @@ class Neighbours:
         if self.problem is None:
             _log.error("%s", text)
         self.problem = DuplicateIdError(text)
-        self.lose(peer)
+        self._peers.lose(peer)
+        self._tell(None)
 
     def on_link(self, monitor: Socket, now: float) -> None:
         """A connection came or went."""
