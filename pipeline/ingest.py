@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Self
 from shm import ShmError
 
 from .block import Block
-from .channel import Open, Refused, Word, from_frames, to_frames
+from .channel import Open, Opened, Refused, Word, from_frames, to_frames
 from .errors import BlockError, PipelineError, TransportError
 from .ingest_ring import IngestRing
 from .ingest_stream import IngestStream, Verdict
@@ -188,7 +188,7 @@ class Ingest:
             self._say(peer, Refused(message.opening, spec.stream, str(error)))
             return
         log.info("stream %s birth %016x opened by %s", spec.stream, spec.birth, peer.decode(errors="replace"))
-        self._say(peer, stream.machine.open(message, stream.ring.room))
+        self._say_opened(stream, stream.machine.open(message, stream.ring.room))
 
     def _stream(self, message: Open, peer: bytes) -> _Stream:
         spec = message.spec
@@ -221,7 +221,7 @@ class Ingest:
             self._counts.refused(name, verdict.value)
         else:
             self._refuse(name, verdict.value, machine.why, now)
-            self._say(peer, machine.rewind(stream.ring.room))
+            self._say_opened(stream, machine.rewind(stream.ring.room))
 
     def _tend(self, stream: _Stream, now: float) -> None:
         """Grant what became free, and acknowledge what came; at once for an END, for somebody waits for it."""
@@ -236,6 +236,11 @@ class Ingest:
         if credit is not None:
             stream.acked = told
             self._say(stream.peer, credit)
+
+    def _say_opened(self, stream: _Stream, message: Opened | None) -> None:
+        if message is not None:
+            stream.acked = (message.next, message.ended)  # said with it
+            self._say(stream.peer, message)
 
     def _say(self, peer: bytes, message: Word | None) -> None:
         if message is None:
