@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.network import Network, SimulatedNode, Weather
 
-from pipeline.outbox import Patience
-from pipeline.session_table import RECIPIENT, SENDER, Place, Stage
+from pipeline.effects import Effects, Transmit
+from pipeline.outbox import Outbox, Outgoing, Patience
+from pipeline.session_table import RECIPIENT, SENDER, Place, Stage, draw
+from pipeline.wire import VERSION, Kind, Tag, read_tag
 
 A, B = b"a", b"b"
 FINE = Weather()
@@ -162,6 +165,44 @@ def test_a_message_under_way_when_the_recipient_restarts_is_unknown() -> None:
     assert 0 == b.lives[1].ran[b"one"]
 
 
+def test_a_message_that_ran_before_a_restart_is_not_run_again() -> None:
+    """Its answer was lost with the boot that ran it: the new boot refuses what is bound to the old one."""
+    network = Network(1, FINE)
+    a, b = network.add(A), network.add(B, listen_s=50)
+    a.send(B, b"one")
+    while not b.lives[0].ran:
+        network.run(0.005)
+    network.is_split = True
+    network.run(1)
+    assert 1 == len(a.session.outbox)
+    b.restart()
+    network.is_split = False
+    network.run_until_settled()
+    assert {"unknown"} == ends(a)
+    assert 0 == b.lives[1].ran[b"one"]
+
+
+def test_an_answer_about_an_earlier_binding_changes_nothing() -> None:
+    """A late STRANGER of a boot that is gone must not make a message look as if it had never arrived."""
+    outbox = Outbox(7, Patience())
+    outbox.submit(Outgoing(1, (B,), "K", (b"one",), ttl=1, deadline=100.0), 0.0)
+    first, second = 11, 12
+
+    def stranger(boot: int, uptime_s: float, bound: int, now: float) -> Effects:
+        tag = Tag(VERSION, Kind.STRANGER, 7, 1, boot, int(uptime_s * 1e6))
+        return outbox.on_answer(B, tag, [bound.to_bytes(8, "little")], now)
+
+    stranger(first, 50.0, 0, 1.0)
+    stranger(second, 50.0, first, 2.0)
+    assert [] == stranger(first, 50.0, 0, 3.0)
+    assert [] == outbox.on_tick(2.2)
+    asked = outbox.on_tick(10.0)
+    assert [Kind.ASK] == [read_tag(effect.tag + A).kind for effect in asked if isinstance(effect, Transmit)]
+    assert [] == stranger(first, 50.0, 0, 11.0)
+    assert [] == stranger(9, 50.0, first, 11.0)
+    assert 1 in outbox
+
+
 def test_a_message_that_never_left_expires() -> None:
     """A split from the beginning: the recipient's boot was never learnt, so nothing can have run."""
     network = Network(1, FINE)
@@ -202,3 +243,10 @@ def test_tables_have_no_dead_ends() -> None:
     assert set(Stage) - finals == {stage for stage, _ in SENDER}
     assert finals == {then for then, _ in SENDER.values()} & finals
     assert set(Place) == {place for place, _ in RECIPIENT}
+
+
+def test_the_readme_draws_the_tables() -> None:
+    """The two diagrams are the tables, row by row."""
+    text = (Path(__file__).parents[2] / "pipeline" / "README.md").read_text()
+    assert draw(SENDER) in text
+    assert draw(RECIPIENT) in text
