@@ -54,6 +54,11 @@ export class Card {
     return news;
   }
 
+  remove() {
+    this.offer(null);
+    this.root.remove();
+  }
+
   // Facts that come with every status.
   show({ state, rate, target, age_ms, items, drops: lost, unit }) {
     const pill = this.root.querySelector(".pill");

@@ -70,7 +70,7 @@ class View:
             self.station.release()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def rings() -> Iterator[TerminalRings]:
     """A camera, 32 channels and labelled telemetry."""
     rings = TerminalRings(RIG)
@@ -89,36 +89,48 @@ def rings() -> Iterator[TerminalRings]:
         yield rings
 
 
-@pytest.fixture
-def view(rings: TerminalRings, tmp_path: Path) -> Iterator[View]:
+@pytest.fixture(scope="module")
+def view(rings: TerminalRings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[View]:
     """The process; it must leave by itself at the end."""
-    view = View(tmp_path)
+    view = View(tmp_path_factory.mktemp("view"))
     yield view
     view.close()
 
 
-@pytest.fixture
-def page(view: View) -> Iterator[Any]:
-    """The page, opened; anything on the browser's console that is an error fails the test."""
+@pytest.fixture(scope="module")
+def wrong() -> list[str]:
+    """What the browser's console complained of."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def page(view: View, wrong: list[str]) -> Iterator[Any]:
+    """The page, opened once for all tests of this file: starting a browser takes longer than all of them."""
     playwright = pytest.importorskip("playwright.sync_api", reason="driving a browser needs playwright")
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport={"width": 1500, "height": 1000})
-        wrong: list[str] = []
         page.on("console", lambda message: wrong.append(message.text) if message.type in {"error", "warning"} else None)
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.goto(view.greeting["url"])
         eventually(lambda: page.locator("article.card").count() == 3 and page.evaluate("drawn.ticks") > 5)
         yield page
         browser.close()
-    assert [] == wrong
+
+
+def picture(page: Any, stream: str) -> str:
+    """Return what a stream's canvas shows, as one text to compare."""
+    script = """name => document.querySelector(`[data-stream="${name}"] canvas`).toDataURL()"""
+    return str(page.evaluate(script, stream))
 
 
 def pixels(page: Any, stream: str) -> list[int]:
-    """Return a few pixels of a stream's canvas."""
+    """Return the pixels of a stream's canvas, RGBA, read from a copy so that the page's own canvas stays as it is."""
     script = """name => {
         const canvas = document.querySelector(`[data-stream="${name}"] canvas`);
-        return [...canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data];
+        const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", { willReadFrequently: true });
+        copy.drawImage(canvas, 0, 0);
+        return [...copy.getImageData(0, 0, canvas.width, canvas.height).data];
     }"""
     found: list[int] = page.evaluate(script, stream)
     return found
@@ -136,10 +148,10 @@ def state(page: Any, stream: str) -> str:
 
 def test_images_and_traces_move_and_are_young(page: Any) -> None:
     """Pixels of every canvas change; the newest item of each stream is a fraction of a second old."""
-    before = {name: pixels(page, name) for name in ("pilot1.cam0", "pilot2.ephys", "pilot1.host")}
+    before = {name: picture(page, name) for name in ("pilot1.cam0", "pilot2.ephys", "pilot1.host")}
 
     for name, seen in before.items():
-        eventually(lambda name=name, seen=seen: pixels(page, name) != seen)  # type: ignore[misc]
+        eventually(lambda name=name, seen=seen: picture(page, name) != seen)  # type: ignore[misc]
 
     for name in before:
         assert "live" == eventually(lambda name=name: state(page, name) == "live" and "live")  # type: ignore[misc]
@@ -161,7 +173,10 @@ def test_rates_labels_and_values_are_written(page: Any) -> None:
     """Every stream says what it is and how fast; named channels say their value."""
     eventually(lambda: fact(page, "pilot2.ephys", "rate").startswith(("29", "30")))
     eventually(lambda: "of 30k" in fact(page, "pilot2.ephys", "rate"))
-    assert "120 \N{MULTIPLICATION SIGN} 160 \N{MULTIPLICATION SIGN} 3 uint8" == page.locator('[data-stream="pilot1.cam0"] .form').inner_text()
+    assert (
+        "120 \N{MULTIPLICATION SIGN} 160 \N{MULTIPLICATION SIGN} 3 uint8"
+        == page.locator('[data-stream="pilot1.cam0"] .form').inner_text()
+    )
     rows = page.locator('[data-stream="pilot1.host"] .labels > div').all_inner_texts()
     assert ["cpu0 %", "memory B"] == [row.split("\n")[0] for row in rows]
     assert "1.0 G" in rows[1]
@@ -191,10 +206,11 @@ def test_events_and_recording_come_from_messages(page: Any, view: View) -> None:
 def test_stream_that_appears_later_gets_a_card(page: Any, rings: TerminalRings) -> None:
     """A second set of rings, made while the page is open."""
     more = TerminalRings(RIG)
-    more.add("pilot3.depth", (64, 64), "<u2", 20.0, lambda n: (n[:, None, None] * np.ones((64, 64))) % 4000)
+    more.add("pilot3.depth", (64, 64), "<u2", 20.0, lambda n: 50 * n[:, None, None] + np.arange(4096).reshape(64, 64))
     with more:
         eventually(lambda: page.locator('[data-stream="pilot3.depth"]').count() == 1)
-        eventually(lambda: pixels(page, "pilot3.depth"))
+        blank = picture(page, "pilot3.depth")
+        eventually(lambda: picture(page, "pilot3.depth") != blank)
     eventually(lambda: page.locator('[data-stream="pilot3.depth"]').count() == 0)
 
 
@@ -204,3 +220,9 @@ def test_view_greets_with_the_url_and_answers_ping(view: View) -> None:
     answer = view.station.request("T.view", "PING")
     assert view.greeting["url"] == answer["url"]
     assert json.dumps(answer)
+
+
+def test_console_stayed_silent(page: Any, wrong: list[str]) -> None:
+    """No error and no warning while all of the above happened."""
+    assert page.evaluate("drawn.ticks") > 5
+    assert [] == wrong
