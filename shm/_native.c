@@ -38,13 +38,14 @@ static PyObject *native_lock_byte(PyObject *Py_UNUSED(module), PyObject *args)
     return PyErr_SetFromErrno(PyExc_OSError);
 }
 
-static PyObject *native_unlock_byte(PyObject *Py_UNUSED(module), PyObject *args)
+/* length 0: to the end */
+static PyObject *native_unlock_bytes(PyObject *Py_UNUSED(module), PyObject *args)
 {
     int fd;
-    long long index;
-    if (!PyArg_ParseTuple(args, "iL", &fd, &index))
+    long long start, length;
+    if (!PyArg_ParseTuple(args, "iLL", &fd, &start, &length))
         return NULL;
-    if (byte_lock(fd, index, 1, F_UNLCK, F_OFD_SETLK, NULL) < 0)
+    if (byte_lock(fd, start, length, F_UNLCK, F_OFD_SETLK, NULL) < 0)
         return PyErr_SetFromErrno(PyExc_OSError);
     Py_RETURN_NONE;
 }
@@ -66,7 +67,8 @@ static PyObject *native_locked_byte(PyObject *Py_UNUSED(module), PyObject *args)
 
 static PyMethodDef functions[] = {
     {"lock_byte", native_lock_byte, METH_VARARGS, "lock_byte(fd, index) -> bool\n\nTake the lock; False if another open file holds it."},
-    {"unlock_byte", native_unlock_byte, METH_VARARGS, "unlock_byte(fd, index)"},
+    {"unlock_bytes", native_unlock_bytes, METH_VARARGS,
+     "unlock_bytes(fd, start, length)\n\nGive locks back; length 0 for all from `start` on."},
     {"locked_byte", native_locked_byte, METH_VARARGS,
      "locked_byte(fd, start, length) -> int | None\n\nFirst byte there that another open file has locked."},
     {NULL, NULL, 0, NULL},

@@ -1,12 +1,13 @@
 """Who lives, told by locks on the segment: byte 0 the writer, byte 1 + i the reader of entry i.
 
-They are open-file-description locks, which the kernel releases however their owner dies (and not before its last
-file closes: never fork a process that holds one).
+They are open-file-description locks, which the kernel releases however their owner dies. While it lives, closing the
+file is not enough, because every mapping keeps the file open: closing an end gives its locks back expressly. A forked
+child shares them: never fork a process that holds one.
 """
 
 from __future__ import annotations
 
-from ._native import lock_byte, locked_byte, unlock_byte
+from ._native import lock_byte, locked_byte, unlock_bytes
 
 WRITER = 0
 
@@ -28,7 +29,7 @@ def lock_reader(fd: int, index: int) -> bool:
 
 def unlock_reader(fd: int, index: int) -> None:
     """Give entry `index` back."""
-    unlock_byte(fd, 1 + index)
+    unlock_bytes(fd, 1 + index, 1)
 
 
 def is_reader_alive(fd: int, index: int) -> bool:

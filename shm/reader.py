@@ -230,6 +230,8 @@ class ArrayLook(Look):
         return self._newest(n, None)
 
     def _newest(self, n: int, out: np.ndarray[Any, Any] | None) -> Run:
+        if self.is_blob:
+            raise LayoutError(f"{self.name}: a ring of blobs; read it with BlobReader")
         first = count = 0
         for _ in range(_ATTEMPTS):
             published = self.published

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import posix_ipc
 
-from ._native import Mapping
+from ._native import Mapping, unlock_bytes
 from .errors import SegmentAccessError, SegmentNotFoundError, SpaceError, SpecError
 
 SHM_DIR = Path("/dev/shm")  # noqa: S108 - where Linux keeps POSIX segments, not a temporary file
@@ -142,9 +142,10 @@ class Segment:
             self.unlink()
 
     def close(self) -> None:
-        """Close the file, which gives back every lock taken through it."""
+        """Give back every lock taken through the file (mappings that live on would keep them), and close it."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
+            unlock_bytes(fd, 0, 0)
             os.close(fd)
 
 

@@ -1,0 +1,34 @@
+"""What every test is held to: it leaves nothing behind in the operating system."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from support.leftovers import Leftovers, snapshot
+from support.waiting import eventually
+
+GRACE_S = 5.0
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that leaves a segment, a child process, a thread or a socket behind."""
+    before = snapshot()
+    yield
+    left: list[Leftovers] = []
+
+    def is_clean() -> bool:
+        left[:] = [snapshot().since(before)]
+        return not left[0]
+
+    if not eventually(is_clean, GRACE_S):
+        pytest.fail(f"{request.node.name} left behind: {left[0]}", pytrace=False)
+
+
+@pytest.fixture
+def ring_name(request: pytest.FixtureRequest) -> str:
+    """Name of a ring of this test alone, also beside other runs of the suite."""
+    import os
+
+    return f"test-{os.getpid()}/{request.node.name[:100]}"

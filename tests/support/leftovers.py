@@ -1,0 +1,98 @@
+"""What a test may leave behind in the operating system, looked at before and after."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from shm import list_segments
+
+SHM_DIR = Path("/dev/shm")  # noqa: S108 - where Linux keeps segments
+
+
+@dataclass(frozen=True, slots=True)
+class Leftovers:
+    """Names, processes, threads and sockets; empty is falsy."""
+
+    segments: frozenset[str]
+    children: frozenset[str]
+    threads: frozenset[str]
+    sockets: frozenset[str]
+
+    def since(self, before: Leftovers) -> Leftovers:
+        """Return what is new, without what other processes of this machine made meanwhile."""
+        segments = self.segments - before.segments
+        return Leftovers(
+            frozenset(_ours(segments)) if segments else segments,
+            self.children - before.children,
+            self.threads - before.threads,
+            self.sockets - before.sockets,
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self.segments or self.children or self.threads or self.sockets)
+
+    def __str__(self) -> str:
+        found = {
+            "in /dev/shm": self.segments,
+            "children": self.children,
+            "threads": self.threads,
+            "sockets": self.sockets,
+        }
+        return "; ".join(f"{kind}: {', '.join(sorted(names))}" for kind, names in found.items() if names)
+
+
+def snapshot() -> Leftovers:
+    """Look at this process and /dev/shm."""
+    return Leftovers(
+        frozenset(path.name for path in SHM_DIR.iterdir()),
+        frozenset(_children()),
+        frozenset(f"{thread.name} ({thread.ident})" for thread in threading.enumerate()),
+        frozenset(_sockets()),
+    )
+
+
+def _children() -> Iterator[str]:
+    for child in psutil.Process().children(recursive=True):
+        try:
+            yield f"{child.pid} {' '.join(child.cmdline())[:200]}"
+        except psutil.NoSuchProcess:
+            continue
+
+
+def _sockets() -> Iterator[str]:
+    for fd in Path("/proc/self/fd").iterdir():
+        try:
+            target = str(fd.readlink())
+        except OSError:
+            continue
+        if target.startswith("socket:"):
+            yield target
+
+
+def _ours(names: frozenset[str]) -> Iterator[str]:
+    """Keep the names that we, our children or a process that died made; those of the living are theirs."""
+    known = {info.segment_name[1:]: info for info in list_segments()}
+    own = {os.getpid(), *(child.pid for child in psutil.Process().children(recursive=True))}
+    for name in names:
+        info = known.get(name)
+        if info is not None and info.writer_pid in own:
+            yield f"{name} {info.full_name}"
+        elif not _is_anybody_elses(info.writer_pid if info else 0) and (SHM_DIR / name).exists():
+            yield f"{name} {info.full_name if info else ''}"
+
+
+def _is_anybody_elses(writer_pid: int) -> bool:
+    """Tell whether a name can be another's: its writer lives, or another run of tests is going on beside us."""
+    if writer_pid and psutil.pid_exists(writer_pid):
+        return True
+    family = {os.getpid(), *(p.pid for p in psutil.Process().parents())}
+    return any(
+        p.pid not in family and any("pytest" in word for word in p.info["cmdline"] or ())
+        for p in psutil.process_iter(["cmdline"])
+    )
