@@ -69,6 +69,7 @@ class Shelf:
                 continue
             if frame is not None:
                 frames.append((shown.feed.id, frame))
+                shown.reader.blocks.seek(shown.reader.blocks.published)  # for those who look at our lag
         return frames
 
     def status(self) -> Status:

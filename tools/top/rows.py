@@ -60,7 +60,7 @@ class Row:
     """Decoded."""
     age_s: float | None
     lag: int | None
-    """Slots that the slowest reader has still to read; None without readers."""
+    """Slots that the slowest reader that wants everything has still to read; None without such a reader."""
     drops: dict[str, int]
     """Items lost by reason; a reader's own losses are "lapped" and "torn"."""
     drops_per_s: float
@@ -130,7 +130,7 @@ def _row(earlier: RingSample | None, ring: RingSample, before: Sample, after: Sa
         target=ring.target_hz,
         bytes_per_s=hz * ring.item_bytes if hz is not None and ring.item_bytes else None,
         age_s=age_s,
-        lag=max((ring.published - reader.position for reader in _alive(ring)), default=None),
+        lag=max((ring.published - reader.position for reader in _alive(ring) if _wants_all(reader)), default=None),
         drops=drops,
         drops_per_s=max(0, lost) / seconds if seconds > 0 else 0.0,
         occupancy=_occupancy(ring),
@@ -168,10 +168,15 @@ def _alive(ring: RingSample) -> list[ReaderSample]:
 def _drops(ring: RingSample) -> dict[str, int]:
     drops = Counter(dict(ring.dropped))
     for reader in ring.readers:
-        if reader.policy != "latest":  # who wants only the newest loses nothing by missing the rest
+        if _wants_all(reader):
             drops["lapped"] += reader.lapped * ring.per_slot
             drops["torn"] += reader.torn * ring.per_slot
     return {reason: count for reason, count in sorted(drops.items()) if count}
+
+
+def _wants_all(reader: ReaderSample) -> bool:
+    """Who wants only the newest is never behind, and loses nothing by missing the rest."""
+    return reader.policy != "latest"
 
 
 def _occupancy(ring: RingSample) -> float | None:

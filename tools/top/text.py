@@ -75,8 +75,9 @@ def drops(row: Row) -> str:
 
 
 def lag(row: Row) -> str:
-    """Return each living reader's lag in slots with its name, the slowest first; "-" without readers."""
-    living = sorted((r for r in row.readers if r.state != "dead"), key=lambda reader: -reader.lag)
+    """Return the lag in slots of each living reader that wants everything, the slowest first; "-" without one."""
+    wanting = (reader for reader in row.readers if reader.state != "dead" and reader.policy != "latest")
+    living = sorted(wanting, key=lambda reader: -reader.lag)
     return ", ".join(f"{reader.lag} {short(reader.name)}" for reader in living) or UNKNOWN
 
 
