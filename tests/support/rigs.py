@@ -1,0 +1,113 @@
+"""A real rig for a test: `pipeline run` as a user starts it, and a hand on its processes."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import psutil
+from support.waiting import eventually
+
+PIPELINE = str(Path(sys.executable).with_name("pipeline"))
+
+SMALL = """
+[rig]
+name = "{name}"
+
+[pilots.p1.streams.cam]
+source = "synthetic:camera"
+shape = [120, 160, 3]
+rate = 30
+
+[pilots.p1.streams.sig]
+source = "synthetic:signal"
+channels = 4
+rate = 1000
+"""
+"""A camera and a signal, both of whose items prove themselves; small enough for any machine."""
+
+
+class RunningRig:
+    """`pipeline run` on a rig file, in a folder of its own.
+
+    Args:
+        folder: for the rig file, the recording and the logs.
+        text: of the rig file.
+        options: further ones of `pipeline run`.
+    """
+
+    def __init__(self, folder: Path, text: str, *options: str) -> None:
+        self.folder = folder
+        path = folder / "rig.toml"
+        path.write_text(text)
+        self._errors = folder / "stderr.txt"
+        command = [PIPELINE, "run", str(path), "--no-browser", "--json", "--output", str(folder / "out"), *options]
+        with self._errors.open("w") as errors:
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=folder)
+
+    @property
+    def said(self) -> str:
+        """What it has told on stderr so far."""
+        return self._errors.read_text()
+
+    @property
+    def recording(self) -> Path:
+        """Folder of the recording."""
+        (found,) = [path for path in (self.folder / "out").iterdir() if path.name != "logs"]
+        return found
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return the lines of the journal that are whole."""
+        lines = (self.recording / "session.jsonl").read_text().splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+
+    def wait_for(self, text: str, timeout_s: float = 60.0) -> None:
+        """Wait until stderr says `text`."""
+        assert eventually(lambda: text in self.said or self.process.poll() is not None, timeout_s), self.said
+        assert text in self.said, self.said
+
+    def pid(self, name: str) -> int:
+        """Return the pid of the child of that name."""
+        (found,) = [
+            child.pid for child in psutil.Process(self.process.pid).children() if child.cmdline()[-1:] == [name]
+        ]
+        return found
+
+    def kill(self, name: str) -> float:
+        """SIGKILL a child; return the time (time.time) at which it was done."""
+        psutil.Process(self.pid(name)).send_signal(signal.SIGKILL)
+        return time.time()
+
+    def finish(self, timeout_s: float = 90.0) -> dict[str, Any]:
+        """Wait for the end; return the JSON object that it printed."""
+        out, _ = self.process.communicate(timeout=timeout_s)
+        assert out, self.said
+        result: dict[str, Any] = json.loads(out)
+        return result
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(60)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+
+def pipeline(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of `pipeline` to its end."""
+    return subprocess.run([PIPELINE, *arguments], capture_output=True, text=True, timeout=90, check=False)
