@@ -66,7 +66,7 @@ def test_short_block_decodes_into_an_array_of_its_length() -> None:
 def test_irregular_block_carries_its_times() -> None:
     """Times of their own win over first and period."""
     times = np.array([5, 7, 30], "<i8")
-    sent = Block(header(crc=checksum(times, block().payload)), times.tobytes(), block().payload)
+    sent = Block(header(crc=checksum(times.tobytes(), block().payload)), times.tobytes(), block().payload)
     received = Block.from_blob(b"".join(bytes(p) for p in sent.to_blob()))
     assert times.tolist() == received.item_times().tolist()
 
@@ -187,5 +187,7 @@ def test_readme_describes_every_field() -> None:
     """The table in the README and the struct are the same list."""
     text = (Path(pipeline.__file__).parent / "README.md").read_text(encoding="utf-8")
     table = text.partition("### Block header")[2].partition("\n### ")[0]
-    rows = [line.split("|")[2].strip(" `") for line in table.splitlines() if line.startswith("| ") and line[2].isdigit()]
+    rows = [
+        line.split("|")[2].strip(" `") for line in table.splitlines() if line.startswith("| ") and line[2].isdigit()
+    ]
     assert list(BlockHeader.__struct_fields__) == rows

@@ -49,8 +49,14 @@ def test_grant_does_not_fall_when_room_does() -> None:
 
 @pytest.mark.parametrize(
     ("cost", "blocks_per_s", "slots", "expected"),
-    [(1_000_000, 60.0, 180, 22), (1_000_000, 60.0, 20, 10), (70_000, None, 1000, 119), (8_000_000, 1.0, 6, 3), (10, 1.0, 1, 1)],
-)  # fmt: skip
+    [
+        (1_000_000, 60.0, 180, 22),
+        (1_000_000, 60.0, 20, 10),
+        (70_000, None, 1000, 119),
+        (8_000_000, 1.0, 6, 3),
+        (10, 1.0, 1, 1),
+    ],
+)
 def test_window_follows_rate_and_ring(cost: int, blocks_per_s: float | None, slots: int, expected: int) -> None:
     """Round trip times rate, at least 8 MiB, at most half the ring."""
     assert expected == window_blocks(cost, blocks_per_s, slots)

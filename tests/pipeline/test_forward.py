@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from support.stream_ends import End
 from support.streams import STREAM, eventually, rig_name, samples, signal_ring, stored_items, wire, write
 
-from pipeline.block import BlockFlag
+from pipeline.block import Block, BlockFlag
 from pipeline.errors import ClosedError, UnknownCodecError, UnknownStreamError
 from pipeline.forward import Forwarder
 from pipeline.transport import Context
-from shm import RingWriter
-from shm._native import unlock_byte
+from shm import BlobReader, RingWriter
 
 
 def test_a_ring_arrives_bit_equal_with_begin_and_end() -> None:
@@ -85,11 +85,11 @@ def test_a_writer_that_takes_over_closes_the_block() -> None:
     """Items of two writers are never in one block; the sequence goes on."""
     with wire() as both:
         both.forwarder.add(STREAM)
-        ring = signal_ring(both.rig)
+        dead = End("writer", both.rig)
         both.forwarder.start(STREAM)
-        write(ring, 100)
+        dead.tell("100")
         eventually(lambda: both.forwarder.state()[STREAM].acked == 64)
-        abandon(ring)
+        dead.kill()
         with signal_ring(both.rig) as heir:
             write(heir, 100)
             both.forwarder.stop(STREAM)
@@ -103,20 +103,26 @@ def test_a_ring_of_another_shape_goes_on_under_its_own_birth() -> None:
     """The old ring is drained without an END; the new one begins at its first item; STOP ends the new one."""
     with wire() as both:
         both.forwarder.add(STREAM)
-        ring = signal_ring(both.rig)
+        dead = End("writer", both.rig)
         both.forwarder.start(STREAM)
-        write(ring, 100)
-        abandon(ring)
-        with RingWriter.create(f"{both.rig}/{STREAM}", shape=(3,), dtype="<i4", slots=4096, meta={"rate": 1000.0}) as new:
+        dead.tell("100")
+        eventually(lambda: both.forwarder.state()[STREAM].acked == 64)
+        old = BlobReader.attach(both.ring_name, policy="drop_oldest", start="oldest")
+        dead.kill()
+        name = f"{both.rig}/{STREAM}"
+        with RingWriter.create(name, shape=(3,), dtype="<i4", slots=4096, meta={"rate": 1000.0}) as new, old:
             new.write_block(np.arange(300, dtype="<i4").reshape(100, 3), time_ns=0, period_ns=1)
             eventually(lambda: both.forwarder.state()[STREAM].birth == new.birth)
             both.forwarder.stop(STREAM, 100)
             both.eventually_finished()
+            drained = [Block.from_blob(blob.data) for blob in old]
+            assert np.array_equal(samples(0, 100), stored_items(drained))
+            assert not any(block.header.is_end for block in drained)
             blocks = both.blocks()
-            assert {new.birth} == {block.header.birth for block in blocks}
-            assert [True] == [block.header.is_end for block in blocks if block.header.count == 0]
-            items = np.concatenate([block.decode() for block in blocks])
-            assert np.array_equal(np.arange(300).reshape(100, 3), items)
+        assert {new.birth} == {block.header.birth for block in blocks}
+        assert [True] == [block.header.is_end for block in blocks if block.header.count == 0]
+        items = np.concatenate([block.decode() for block in blocks])
+        assert np.array_equal(np.arange(300).reshape(100, 3), items)
 
 
 def test_a_link_that_breaks_loses_nothing_that_the_ring_retains() -> None:
@@ -195,7 +201,9 @@ def test_streams_share_the_link() -> None:
     """A stream with a large backlog does not keep another one waiting."""
     with wire() as both, signal_ring(both.rig, slots=65_536) as big:
         other = "pilot1.sig"
-        with RingWriter.create(f"{both.rig}/{other}", shape=(), dtype="<u4", slots=4096, meta={"regular": False}) as small:
+        with RingWriter.create(
+            f"{both.rig}/{other}", shape=(), dtype="<u4", slots=4096, meta={"regular": False}
+        ) as small:
             both.forwarder.add(STREAM, codec="raw")
             both.forwarder.add(other)
             for _ in range(5):
@@ -215,7 +223,7 @@ def test_what_cannot_be_is_said_where_it_is_asked() -> None:
     """Unknown streams and codecs, and a forwarder that is closed."""
     with Context() as context:
         forwarder = Forwarder("pilot1", rig_name(), context, "tcp://127.0.0.1:9")
-        with pytest.raises(UnknownStreamError, match="'pilot1.x' was never added"):
+        with pytest.raises(UnknownStreamError, match=r"'pilot1\.x' was never added"):
             forwarder.start("pilot1.x")
         with pytest.raises(UnknownCodecError):
             forwarder.add(STREAM, codec="gzip")
@@ -223,8 +231,3 @@ def test_what_cannot_be_is_said_where_it_is_asked() -> None:
         forwarder.close()
         with pytest.raises(ClosedError):
             forwarder.state()
-
-
-def abandon(ring: RingWriter) -> None:
-    """Give up a ring's lock as a death does: no flag is raised, the name stays."""
-    unlock_byte(ring._ring.segment.fd, 0)

@@ -45,7 +45,8 @@ class World:
         self.now = 100.0
         self.spec = SPEC if not can_wait else StreamSpec(**{**_fields(SPEC), "can_wait": True})
         self.origin = self.published = origin
-        self.epoch, self.takeover = 0, None
+        self.epoch = 0
+        self.takeover: int | None = None
         self.stored: list[Block] = []
         self.taken = 0
         self.up = self.down = deque[list[Any]]()

@@ -31,12 +31,15 @@ class Recorder(threading.Thread):
         while not self.is_closing:
             try:
                 with BlobReader.attach(self.ring_name, policy="lossless", reader="recorder", start="oldest") as ring:
-                    while not (self.is_closing or ring.is_superseded):
+                    while not self._is_over(ring):
                         blob = ring.read(0.01)
                         if blob is not None:
                             self.blocks.append(Block.from_blob(blob.data))
             except SegmentNotFoundError:
                 time.sleep(0.01)
+
+    def _is_over(self, ring: BlobReader) -> bool:
+        return self.is_closing or ring.is_superseded
 
     def close(self) -> None:
         self.is_closing = True
@@ -75,7 +78,11 @@ def test_a_killed_terminal_goes_on_where_its_ring_stood() -> None:
     rig = rig_name()
     terminal = End("terminal", rig, "tcp://127.0.0.1:0")
     endpoint = terminal.said
-    with signal_ring(rig, slots=65_536) as ring, End("pilot", rig, endpoint, STREAM, "0") as pilot, recorded(rig) as recorder:
+    with (
+        signal_ring(rig, slots=65_536) as ring,
+        End("pilot", rig, endpoint, STREAM, "0") as pilot,
+        recorded(rig) as recorder,
+    ):
         pour(ring, 0.5)
         eventually(lambda: len(recorder.blocks) > 20)
         terminal.kill()
@@ -89,18 +96,21 @@ def test_a_killed_terminal_goes_on_where_its_ring_stood() -> None:
 def test_a_killed_pilot_goes_on_where_the_terminals_ring_stands() -> None:
     """It knows only the stream's name when it comes back; the sensor's ring kept what it had not sent."""
     rig = rig_name()
-    with End("terminal", rig, "tcp://127.0.0.1:0") as terminal, signal_ring(rig, slots=65_536) as ring:
-        with recorded(rig) as recorder:
-            pilot = End("pilot", rig, terminal.said, STREAM, "0")
-            pour(ring, 0.5)
-            eventually(lambda: len(recorder.blocks) > 20)
-            pilot.kill()
-            pour(ring, 0.5)
-            with End("pilot", rig, terminal.said, STREAM, "resume") as pilot:
-                pour(ring, 0.3)
-                pilot.tell(str(ring.published))
-            assert 0 == check(recorder, ring)
-            assert {0} == {block.header.origin for block in recorder.blocks}
+    with (
+        End("terminal", rig, "tcp://127.0.0.1:0") as terminal,
+        signal_ring(rig, slots=65_536) as ring,
+        recorded(rig) as recorder,
+    ):
+        pilot = End("pilot", rig, terminal.said, STREAM, "0")
+        pour(ring, 0.5)
+        eventually(lambda: len(recorder.blocks) > 20)
+        pilot.kill()
+        pour(ring, 0.5)
+        with End("pilot", rig, terminal.said, STREAM, "resume") as pilot:
+            pour(ring, 0.3)
+            pilot.tell(str(ring.published))
+        assert 0 == check(recorder, ring)
+        assert {0} == {block.header.origin for block in recorder.blocks}
 
 
 @pytest.mark.stress

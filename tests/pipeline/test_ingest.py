@@ -11,7 +11,7 @@ import pytest
 from support.streams import STREAM, Wire, eventually, samples, signal_ring, stored_items, wire, write
 
 from pipeline.block import Block, BlockFlag, BlockHeader
-from pipeline.channel import Credit, Open, Opened, Refused, from_frames, to_frames
+from pipeline.channel import Credit, Open, Opened, Refused, Word, from_frames, to_frames
 from pipeline.codec import checksum
 from pipeline.errors import BlockError
 from pipeline.ingest_stream import IngestStream, Verdict
@@ -51,7 +51,12 @@ class Peer:
 
     def hear(self) -> Any:
         heard: list[Any] = []
-        eventually(lambda: heard.append(self.socket.receive()) or heard[-1] is not None)
+
+        def has_heard() -> bool:
+            heard.append(self.socket.receive())
+            return heard[-1] is not None
+
+        eventually(has_heard)
         return from_frames(heard[-1])
 
 
@@ -182,7 +187,7 @@ def test_a_hostile_peer_costs_a_counter(both: Wire, peer: Peer) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"slots": shm_space()[0] // SPEC.slot_bytes + 1}, "/dev/shm"),
+        ({"slots": shm_space()[0] // SPEC.slot_bytes + 1}, "are free"),
         ({"shape": (2**20, 2**20)}, "at most"),
         ({"dtype": '"O"'}, "objects"),
     ],
@@ -249,7 +254,7 @@ def test_the_ring_outlives_the_ingest() -> None:
 
 def test_messages_survive_the_wire() -> None:
     """Each word, and nothing of another version."""
-    words = [Open(1, SPEC, None, 3), Opened(1, STREAM, 5, None, False, 9), Credit(1, STREAM, 5, True, 9),
+    words: list[Word] = [Open(1, SPEC, None, 3), Opened(1, STREAM, 5, None, False, 9), Credit(1, STREAM, 5, True, 9),
              Refused(1, STREAM, "no room")]  # fmt: skip
     assert words == [from_frames([bytes(f) for f in to_frames(word)]) for word in words]
     with pytest.raises(BlockError):

@@ -137,5 +137,8 @@ def test_an_empty_ring_says_so(both: Wire) -> None:
 
 def test_a_ring_of_anything_else_is_refused() -> None:
     """Its meta does not describe a stream."""
-    with BlobWriter.create(rig_name(), max_bytes=100, slots=4) as ring, pytest.raises(BlockError, match="not a ring of stream"):
+    with (
+        BlobWriter.create(rig_name(), max_bytes=100, slots=4) as ring,
+        pytest.raises(BlockError, match="not a ring of stream"),
+    ):
         StreamReader.attach(ring.name)

@@ -1,4 +1,4 @@
-"""One end of the wire as a process of its own, to be killed: ``python -m support.stream_ends terminal|pilot ...``."""
+"""One end of the wire as a process of its own, to be killed: ``python -m support.stream_ends ROLE ...``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -14,6 +15,8 @@ from pipeline.forward import Forwarder
 from pipeline.ingest import Ingest
 from pipeline.transport import Context
 from shm import Counters
+
+from .streams import signal_ring, write
 
 TESTS = Path(__file__).resolve().parents[1]
 
@@ -66,25 +69,45 @@ class End:
 
 def be_terminal(rig: str, endpoint: str) -> None:
     """Receive until the input ends; say the endpoint."""
-    with Counters.create(f"{rig}/T") as counters, Context() as context:
-        with Ingest("T", rig, context, endpoint, counters) as ingest:
-            print(ingest.endpoint, flush=True)
-            sys.stdin.read()
+    with (
+        Counters.create(f"{rig}/T") as counters,
+        Context() as context,
+        Ingest("T", rig, context, endpoint, counters) as ingest,
+    ):
+        print(ingest.endpoint, flush=True)
+        sys.stdin.read()
 
 
 def be_pilot(rig: str, endpoint: str, stream: str, origin: str) -> None:
     """Forward one stream; a number on the input stops it there and is answered when the Terminal has it all."""
-    with Counters.create(f"{rig}/pilot1") as counters, Context() as context:
-        with Forwarder("pilot1", rig, context, endpoint, counters) as forwarder:
-            forwarder.add(stream)
-            began = forwarder.start(stream, "resume" if origin == "resume" else int(origin))
-            print(began, flush=True)
-            for line in sys.stdin:
-                forwarder.stop(stream, int(line))
-                while not forwarder.finished(stream):
-                    time.sleep(0.002)
-                print(dict(forwarder.state()[stream].dropped), flush=True)
+    with (
+        Counters.create(f"{rig}/pilot1") as counters,
+        Context() as context,
+        Forwarder("pilot1", rig, context, endpoint, counters) as forwarder,
+    ):
+        forwarder.add(stream)
+        print(forwarder.start(stream, "resume" if origin == "resume" else int(origin)), flush=True)
+        for line in sys.stdin:
+            forwarder.stop(stream, int(line))
+            while not forwarder.finished(stream):
+                time.sleep(0.002)
+            print(dict(forwarder.state()[stream].dropped), flush=True)
+
+
+def be_writer(rig: str) -> None:
+    """Write the samples' ring: a number on the input publishes so many more, and the end of the input ends it."""
+    with signal_ring(rig) as ring:
+        print(ring.birth, flush=True)
+        for line in sys.stdin:
+            write(ring, int(line))
+            print(ring.published, flush=True)
+
+
+def main(role: str, *arguments: str) -> None:
+    """Be what the first argument says."""
+    roles: dict[str, Callable[..., None]] = {"terminal": be_terminal, "pilot": be_pilot, "writer": be_writer}
+    roles[role](*arguments)
 
 
 if __name__ == "__main__":
-    {"terminal": be_terminal, "pilot": be_pilot}[sys.argv[1]](*sys.argv[2:])
+    main(*sys.argv[1:])
