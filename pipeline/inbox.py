@@ -76,7 +76,13 @@ class Inbox:
     @property
     def next_due(self) -> float:
         """When `on_tick` has something to do; infinity if never."""
-        return self._late[0][0] if self._late else float("inf")
+        while self._late:
+            due, ref = self._late[0]
+            entry = self._entry(ref)
+            if entry is not None and entry.place is Place.RUNNING:
+                return due
+            self._late.popleft()
+        return _NEVER
 
     def on_message(self, way: Sequence[bytes], tag: Tag, body: Sequence[Buffer], now: float) -> Effects:
         """Take a MESSAGE, POST or ASK."""
@@ -110,8 +116,7 @@ class Inbox:
 
     def finished(self, ref: Ref, kind: Kind, body: Sequence[Buffer], now: float) -> Effects:
         """Tell that a delivered message's listen has returned (`DONE`) or raised (`FAILED`); `body` is the answer."""
-        sender = self._senders.get((ref.origin, ref.boot))
-        entry = sender.entries.get(ref.counter) if sender is not None else None
+        entry = self._entry(ref)
         if entry is None or entry.place is not Place.RUNNING:
             return []  # the sender has given it up meanwhile
         entry.kind, entry.body = kind, body
@@ -123,8 +128,7 @@ class Inbox:
         effects: Effects = []
         while self._late and self._late[0][0] <= now:
             ref = self._late.popleft()[1]
-            sender = self._senders.get((ref.origin, ref.boot))
-            entry = sender.entries.get(ref.counter) if sender is not None else None
+            entry = self._entry(ref)
             if entry is not None:
                 effects += self._step(ref, entry, Arrival.LATE, now)
         return effects
@@ -154,6 +158,10 @@ class Inbox:
         uptime = int((now - self._started) * 1e6)
         return Transmit(way[::-1], Tag(VERSION, kind, boot, counter, self.boot, uptime).pack(), body)
 
+    def _entry(self, ref: Ref) -> _Entry | None:
+        sender = self._senders.get((ref.origin, ref.boot))
+        return sender.entries.get(ref.counter) if sender is not None else None
+
     def _sender(self, origin: bytes, boot: int, now: float) -> _Sender | None:
         found = self._senders.get((origin, boot))
         if found is None:
@@ -182,12 +190,12 @@ class Inbox:
         while self._held_bytes > MAX_HELD_BYTES or len(self._held) > _MAX_HELD:
             old, size = self._held.popleft()
             self._held_bytes -= size
-            sender = self._senders.get((old.origin, old.boot))
-            entry = sender.entries.get(old.counter) if sender is not None else None
+            entry = self._entry(old)
             if entry is not None and old != ref and entry.place is Place.DONE and entry.body:
                 entry.kind, entry.body = Kind.FAILED, _GIVEN_UP
 
 
+_NEVER: Final = float("inf")
 _MAX_HELD: Final = 65536
 _KINDS: Final = {Answer.RECEIVED: Kind.RECEIVED, Answer.REFUSED: Kind.REFUSED}
 _GIVEN_UP: Final = (msgspec.msgpack.encode(Outcome(VERSION, "it ran, but its result is not kept any longer")),)

@@ -24,6 +24,7 @@ POST_LAG: Final = 1024
 """Counters behind an unconfirmed message that its recipient still remembers, to know a copy when it sees one."""
 FORGET_S: Final = 900.0
 """A recipient that was not written to for so long is forgotten; the next message asks it again which boot it is."""
+_NEVER: Final = float("inf")
 _CLOCK_MARGIN: Final = 0.001
 """Two machines' clocks may run apart by this fraction; more than any quartz does."""
 
@@ -42,6 +43,11 @@ class Patience:
     """A listen that takes longer is answered by `received` first."""
     window: int = 1024
     """Messages of one key to one recipient that are on the way at once."""
+
+
+_SMOOTHING: Final = 0.125
+_ROUNDS: Final = 4.0
+"""A first send is repeated after so many usual times of answering, but not before `first_resend_s`."""
 
 
 class Outgoing:
@@ -79,12 +85,14 @@ class _Lane:
 class _Recipient:
     """What is known of one recipient."""
 
-    __slots__ = ("binder", "boot", "heard", "lanes", "order", "told_floor", "touched", "unsettled")
+    __slots__ = ("binder", "boot", "heard", "lanes", "order", "round_s", "told_floor", "touched", "unsettled")
 
     def __init__(self, now: float) -> None:
         self.boot = 0
         self.heard = self.touched = now
         self.told_floor = 0
+        self.round_s = 0.0
+        """Smoothed time from a send to its first answer."""
         self.binder: Outgoing | None = None
         self.lanes: dict[str, _Lane] = {}
         self.unsettled: dict[int, Outgoing] = {}
@@ -118,7 +126,14 @@ class Outbox:
     @property
     def next_due(self) -> float:
         """When `on_tick` has something to do; infinity if never."""
-        return self._timers[0][0] if self._timers else float("inf")
+        timers, items = self._timers, self._items
+        while timers:
+            due, counter = timers[0]
+            item = items.get(counter)
+            if item is not None and item.due == due:
+                return due
+            heapq.heappop(timers)  # settled, or scheduled anew
+        return _NEVER
 
     def post(self, counter: int, path: Sequence[bytes], body: Sequence[Buffer], now: float) -> Effects:
         """Send once, unconfirmed."""
@@ -158,6 +173,8 @@ class Outbox:
             if body and bytes(body[0]) == item.bound.to_bytes(8, "little"):  # else it speaks of an earlier binding
                 self._meet(recipient, item, tag, now, effects)
         elif tag.other == item.bound:
+            if item.stage is Stage.SENT and item.sends == 1:
+                recipient.round_s += (now - item.first_sent - recipient.round_s) * _SMOOTHING
             self._step(item, _ANSWERS[Kind(tag.kind)], now, effects, body=body)
         return effects
 
@@ -208,7 +225,12 @@ class Outbox:
         while timers and timers[0][0] <= now:
             due, counter = heapq.heappop(timers)
             item = self._items.get(counter)
-            if item is not None and item.due == due:
+            if item is None or item.due != due:
+                continue
+            patient_until = item.first_sent + _ROUNDS * self._recipients[item.path[-1]].round_s
+            if item.stage is Stage.SENT and item.sends == 1 and now < min(patient_until, item.deadline):
+                self._schedule(item, min(patient_until, item.deadline))  # the recipient is busy: more would not help
+            else:
                 self._step(item, self._timer_event(item, now), now, effects)
         return effects
 

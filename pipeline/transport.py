@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import math
 import socket
 import threading
 from collections.abc import Sequence
@@ -34,6 +35,10 @@ MAX_MESSAGE: Final = 256 * 1024 * 1024
 """Default limit of one incoming frame, bytes; a peer that announces more is disconnected by zmq."""
 WELCOME: Final = b"\x00welcome"
 """First message of a publisher to a new subscriber: from then on no notice is lost for want of a subscription."""
+
+_LAST: Final = int(zmq.NOBLOCK)
+_MORE: Final = int(zmq.NOBLOCK | zmq.SNDMORE)
+"""Flags as numbers: combining zmq's enums costs more than sending a small frame."""
 
 _LINK_EVENTS: Final[dict[int, LinkEvent]] = {
     int(zmq.EVENT_HANDSHAKE_SUCCEEDED): "up",
@@ -70,11 +75,13 @@ class Socket:
         Raises:
             TransportError: a ROUTER has no peer of that identity (only with `mandatory`).
         """
-        last = len(frames) - 1
+        left = len(frames)
+        send = self.raw.send
         try:
-            for index, frame in enumerate(frames):
-                flags = zmq.NOBLOCK | (zmq.SNDMORE if index < last else 0)
-                self.raw.send(frame, flags, copy=memoryview(frame).nbytes < COPY_BELOW)
+            for frame in frames:
+                left -= 1
+                size = len(frame) if type(frame) is bytes else memoryview(frame).nbytes
+                send(frame, _MORE if left else _LAST, copy=size < COPY_BELOW)
         except zmq.Again:
             return False
         except zmq.ZMQError as error:
@@ -93,10 +100,16 @@ class Socket:
 
     def receive_copy(self) -> list[bytes] | None:
         """Return the next message as bytes of our own, or None; quicker than `receive` where frames are small."""
+        receive = self.raw.recv
         try:
-            return self.raw.recv_multipart(zmq.NOBLOCK)
+            part = receive(_LAST, copy=False)
         except zmq.Again:
             return None
+        parts = [part.bytes]
+        while part.more:
+            part = receive(_LAST, copy=False)
+            parts.append(part.bytes)
+        return parts
 
     def subscribe(self, prefix: bytes) -> None:
         """Receive what begins with `prefix` (SUB sockets)."""
@@ -270,7 +283,7 @@ class Poller:
 
     def poll(self, timeout_s: float) -> list[Socket | int]:
         """Return what has input, after `timeout_s` at the latest (0 asks without waiting)."""
-        return [self._owners[key] for key, _ in self._raw.poll(round(timeout_s * 1000))]
+        return [self._owners[key] for key, _ in self._raw.poll(math.ceil(timeout_s * 1000))]
 
 
 _shared: Context | None = None
