@@ -109,7 +109,7 @@ class TerminalAgent:
 
     def _met(self, who: Handshake) -> list[Effect]:
         if who.kind == "view":
-            self._node.send(self._view, "STATE", {"state": self.conductor.phase})
+            self._node.send(self._view, "STATE", self._state())
             if not self._page_is_known:
                 self._page_is_known = True
                 self._on_page(who.url)
@@ -144,9 +144,13 @@ class TerminalAgent:
         self.events.append(note)
         self._unwritten.append({"kind": note.kind, **note.fields})
         self._node.send(self._view, "EVENT", {"kind": note.kind, **note.fields}, repeat=False)
-        self._node.send(self._view, "STATE", {"state": self.conductor.phase}, repeat=False)
+        self._node.send(self._view, "STATE", self._state(), repeat=False)
         if (line := in_words(note)) is not None:
             self._report(line)
+
+    def _state(self) -> dict[str, Any]:
+        """Return what the page says of the recording."""
+        return {"state": self.conductor.phase, "directory": str(self._directory)}
 
     def _write_events(self) -> None:
         """Write what happened to the journal, once the recorder has made its folder."""

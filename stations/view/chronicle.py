@@ -109,4 +109,5 @@ def _words(fields: Mapping[Any, Any]) -> str:
 def _word(value: object) -> str:
     if isinstance(value, float):
         return f"{value:g}"
-    return ", ".join(str(part) for part in value) if isinstance(value, list | tuple) else str(value)
+    # Of a mapping the keys: what it says of each is for the journal.
+    return ", ".join(str(part) for part in value) if isinstance(value, list | tuple | dict) else str(value)

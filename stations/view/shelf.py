@@ -15,7 +15,7 @@ from typing import Final
 from pipeline import StreamReader
 from pipeline.errors import PipelineError
 from pipeline.stream_spec import StreamSpec
-from shm import Counters, ShmError, clock_domain, list_segments
+from shm import Counters, OverrunError, RingEmptyError, ShmError, clock_domain, list_segments
 
 from .chronicle import Chronicle
 from .frames import Events, Frame, Status
@@ -64,6 +64,8 @@ class Shelf:
         for name, shown in list(self._shown.items()):
             try:
                 frame = shown.feed.news(now)
+            except (OverrunError, RingEmptyError):
+                continue  # it went round while we looked, or holds nothing but an END: the next item is soon enough
             except (ShmError, PipelineError) as error:
                 self._drop(name, error)
                 continue

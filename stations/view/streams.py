@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+
+from shm import Item, Run
 
 from . import frames
 from .pictures import Kind, encode, kind_of
@@ -30,22 +31,6 @@ STALE_S: Final = 1.0
 """A stream is stale when its newest item is older than both; blocks of samples are up to 0.1 s old by design."""
 
 
-class Newest(Protocol):
-    """An item as a reader returns it."""
-
-    data: NDArray[Any]
-    sequence: int
-    time_ns: int
-
-
-class Samples(Protocol):
-    """A run of items as a reader returns it."""
-
-    data: NDArray[Any]
-    first: int
-    times: NDArray[np.int64]
-
-
 class Reader(Protocol):
     """What a feed needs of `pipeline.StreamReader`."""
 
@@ -57,8 +42,8 @@ class Reader(Protocol):
     def published(self) -> int: ...  # noqa: D102
     @property
     def ended(self) -> bool: ...  # noqa: D102
-    def latest(self) -> Newest: ...  # noqa: D102
-    def window(self, n: int) -> Samples: ...  # noqa: D102
+    def latest(self) -> Item: ...  # noqa: D102
+    def window(self, n: int) -> Run: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)

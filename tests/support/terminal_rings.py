@@ -112,6 +112,8 @@ def wave(channels: int, rate: float) -> MakeItems:
     frequencies = np.arange(1, channels + 1)
 
     def make(sequences: NDArray[np.int64]) -> NDArray[np.int16]:
-        return (1000 * np.sin(2 * np.pi * sequences[:, None] / rate * frequencies)).astype(np.int16)
+        angle = 2 * np.pi * sequences[:, None] / rate * frequencies
+        items: NDArray[np.int16] = (1000 * np.sin(angle)).astype(np.int16)
+        return items
 
     return make

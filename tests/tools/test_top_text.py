@@ -117,7 +117,9 @@ def test_summary_tells_the_room_left() -> None:
 )
 def test_exit_code_is_that_of_the_last_table(rings: tuple[RingSample, ...], code: int) -> None:
     """0 well, 1 nothing there, 3 somebody should look: usable in cron."""
-    coming, shown, waits = iter(samples(*rings)), [], []
+    coming = iter(samples(*rings))
+    shown: list[list[Row]] = []
+    waits: list[float] = []
 
     ended = watch(
         lambda: next(coming), select, lambda _, rows: shown.append(rows), times=1, interval_s=0.5, sleep=waits.append
