@@ -1,6 +1,6 @@
 """Shared-memory rings: one writer, many readers, any process; counters; and what of them is on this machine."""
 
-from ._native import Claim, Run
+from ._native import Claim, Run, View
 from .blob import BlobReader, BlobWriter
 from .claim import BlobClaim
 from .clock import ClockPair, clock_domain
@@ -70,6 +70,7 @@ __all__ = [
     "SpecMismatchError",
     "SpinWaiter",
     "TableFullError",
+    "View",
     "Waiter",
     "WaiterFactory",
     "WriterAliveError",

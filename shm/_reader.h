@@ -273,7 +273,19 @@ static PyObject *Reader_take_blob(Reader *q, PyObject *Py_UNUSED(ignored))
         PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)length);
         if (!bytes)
             return NULL;
-        memcpy(PyBytes_AsString(bytes), ring_slot(r, first), length);
+        char *out = PyBytes_AsString(bytes);
+        if (length < GIL_FREE_BYTES) {
+            memcpy(out, ring_slot(r, first), length);
+        } else {
+            ring_enter(r);
+            Py_BEGIN_ALLOW_THREADS
+            memcpy(out, ring_slot(r, first), length);
+            Py_END_ALLOW_THREADS
+            if (ring_leave(r) < 0) {
+                Py_DECREF(bytes);
+                return NULL;
+            }
+        }
         uint64_t bad = reader_bad(q, first, 1);
         q->torn += bad;
         q->taken += 1 - bad;

@@ -271,7 +271,7 @@ class ReaderEnd(Look):
             self._entry.release()
             raise
         made = FutexWaiter(self) if waiter is None else waiter
-        self._waiter: Waiter = made if isinstance(made, Waiter) else made(self)
+        self._waiter = _waiter_of(made, self)
 
     def _enter(self, policy: Policy, start: Start) -> None:
         wanted = {"newest": self.published, "oldest": self.oldest}.get(cast("str", start), start)
@@ -365,6 +365,13 @@ class ReaderEnd(Look):
                 return self.lag > 0  # published between our looks
             self.wait(min(left, 1.0))
         return True
+
+
+def _waiter_of(given: Waiter | WaiterFactory, reader: ReaderEnd) -> Waiter:
+    # A class has the methods of its instances, so it would pass for a waiter.
+    if isinstance(given, Waiter) and not isinstance(given, type):
+        return given
+    return given(reader)
 
 
 class RingReader(ReaderEnd, ArrayLook):
