@@ -30,7 +30,7 @@ def expected_errors() -> tuple[type[BaseException], ...]:
 def one_line(error: BaseException) -> str:
     """Return the text of an expected error on one line, without the word for its class."""
     if isinstance(error, click.UsageError) and error.ctx is not None:
-        return f"{error.format_message().rstrip('.')}; try '{error.ctx.command_path} --help'"
+        return f"{error.format_message().rstrip('.')} (see {error.ctx.command_path} --help)"
     if isinstance(error, click.ClickException):
         return error.format_message()
     if isinstance(error, OSError) and error.filename is not None and type(error).__module__ == "builtins":

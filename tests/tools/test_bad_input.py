@@ -15,7 +15,7 @@ import pytest
 
 from shm import list_segments
 
-PIPELINE = Path(sys.executable).with_name("pipeline")
+PIPELINE = str(Path(sys.executable).with_name("pipeline"))
 STORY = ("page: ", "recording ")
 """What a rig may have told before its bad part was found."""
 CAMERA = 'source = "synthetic:camera"\nshape = [120, 160, 3]\nrate = 30\n'

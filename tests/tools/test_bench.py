@@ -12,7 +12,7 @@ import numpy as np
 from tools.bench.payloads import PAYLOADS, count_wrong, make_pool
 from tools.bench.rows import bounded, compared
 
-PIPELINE = Path(sys.executable).with_name("pipeline")
+PIPELINE = str(Path(sys.executable).with_name("pipeline"))
 
 
 def test_a_row_compares_repeat_with_repeat() -> None:

@@ -15,7 +15,7 @@ from tools.boundary import run_command
 from tools.cli import SECTIONS, pipeline
 from tools.extras import extras, missing_extra, require_extra
 
-PIPELINE = Path(sys.executable).with_name("pipeline")
+PIPELINE = str(Path(sys.executable).with_name("pipeline"))
 HEAVY = ("numpy", "zmq", "h5py", "av", "tornado", "textual", "blosc", "shm", "stations")
 
 
@@ -56,7 +56,7 @@ def test_each_command_has_help(words: list[str], capfd: pytest.CaptureFixture[st
 
 def test_every_command_has_a_section() -> None:
     """The sections of the help and the commands that exist are the same."""
-    shown = [entry.name for entries in SECTIONS.values() for entry in entries]
+    shown = [str(entry.name) for entries in SECTIONS.values() for entry in entries]
     assert sorted(shown) == sorted(pipeline.commands)
 
 

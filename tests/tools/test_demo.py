@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-PIPELINE = Path(sys.executable).with_name("pipeline")
+PIPELINE = str(Path(sys.executable).with_name("pipeline"))
 STREAMS = {"pilot1.cam0", "pilot1.host", "pilot2.probe"}
 
 

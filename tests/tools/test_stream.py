@@ -14,7 +14,8 @@ import pytest
 
 from shm import RingReader, RingWriter
 
-PIPELINE = Path(sys.executable).with_name("pipeline")
+RIG = f"stream-{uuid.uuid4().hex[:8]}"
+PIPELINE = str(Path(sys.executable).with_name("pipeline"))
 
 
 def answer(*words: str) -> Any:
@@ -27,7 +28,7 @@ def answer(*words: str) -> Any:
 @pytest.fixture
 def ring() -> Iterator[RingWriter]:
     """A ring that holds three items of eight samples."""
-    with RingWriter.create(f"stream-{uuid.uuid4().hex}", shape=(8,), dtype="<f4", slots=512) as writer:
+    with RingWriter.create(f"{RIG}/live", shape=(8,), dtype="<f4", slots=512) as writer:
         for _ in range(3):
             with writer.claim() as item:
                 item[:] = 0
@@ -66,7 +67,7 @@ def test_a_ring_that_is_not_there_is_one_line() -> None:
 
 def test_clean_leaves_what_lives_and_removes_what_died(ring: RingWriter) -> None:
     """A ring whose process was killed goes, one whose writer lives stays and is told why."""
-    name = f"stream-dead-{uuid.uuid4().hex}"
+    name = f"{RIG}/dead"
     program = f"""if True:
         import os, signal
         from shm import RingWriter
@@ -74,9 +75,8 @@ def test_clean_leaves_what_lives_and_removes_what_died(ring: RingWriter) -> None
         os.kill(os.getpid(), signal.SIGKILL)
     """
     subprocess.run([sys.executable, "-c", program], check=False)
-    dry = answer("clean", "--dry-run")
-    assert any(name in entry for entry in dry["removed"])
-    assert any(ring.name in entry["name"] for entry in dry["kept"])
+    dry = answer("clean", "--rig", RIG, "--dry-run")
+    assert ([name], [ring.name]) == (dry["removed"], [entry["name"] for entry in dry["kept"]])
     assert [] != answer("stream", "list", name)
-    assert any(name in entry for entry in answer("clean")["removed"])
+    assert [name] == answer("clean", "--rig", RIG)["removed"]
     assert [] == answer("stream", "list", name)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from tools.table import cell, lines
+from tools.table import Row, cell, lines
 
 
 def test_numbers_stand_right_and_text_left() -> None:
     """Columns line up, thousands are set apart, nothing is a dash."""
-    rows = [{"name": "cam0", "items": 12345, "ok": True}, {"name": "probe", "items": None, "ok": False}]
+    rows: list[Row] = [{"name": "cam0", "items": 12345, "ok": True}, {"name": "probe", "items": None, "ok": False}]
     assert lines(rows, ("name", "items", "ok")) == ["name    items  ok", "cam0   12 345  yes", "probe       -  no"]
 
 
