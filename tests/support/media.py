@@ -30,7 +30,7 @@ def make_video(path: Path, *, count: int = 12, size: tuple[int, int] = (48, 64),
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for index in range(count):
             image = np.zeros((height, width, 3), np.uint8)
-            image[:, : 1 + index * width // count] = (200, 20 * index, 90)
+            image[:, : 1 + index * width // count] = (200, 20 * index % 256, 90)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())
     return path
