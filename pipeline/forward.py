@@ -13,20 +13,19 @@ import secrets
 import threading
 import time
 from concurrent.futures import Future
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from .channel import Credit, Open, Opened, Refused, from_frames, to_frames
 from .errors import BlockError, ClosedError, UnknownStreamError
 from .forward_feed import Feed, FeedOptions, Origin
-from .losses import LAPPED, LINK
+from .forward_report import ForwardMeter, ForwardReport, report_of
 from .notify import Notices
 from .wakeup import Wakeup
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from shm import Counter, Counters
+    from shm import Counters
 
     from .transport import Context, Socket
 
@@ -45,22 +44,7 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class ForwardReport:
-    """Where one stream stands; sequences as in `ForwardStream`."""
-
-    state: str
-    """"waiting" (no ring), "idle", "opening", "open", "finished" or "stopped"."""
-    origin: int | None
-    published: int
-    sent: int
-    acked: int
-    lag: int
-    dropped: dict[str, int]
-    refusal: str
-    """What the Terminal said when it would not take the stream; empty if it took it."""
-    birth: int | None = None
+__all__ = ["ForwardReport", "Forwarder"]
 
 
 class Forwarder:
@@ -94,7 +78,7 @@ class Forwarder:
         self._counters = counters
         self._buffer_bytes = buffer_bytes
         self._feeds: dict[str, Feed] = {}
-        self._meters: dict[str, _Meter] = {}
+        self._meters: dict[str, ForwardMeter] = {}
         self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._wakeup = Wakeup()
         self._is_closing = False
@@ -131,7 +115,7 @@ class Forwarder:
         """
         options = FeedOptions(ring or f"{self._rig}/{stream}", codec, seconds, slots, lossless)
         feed = Feed(stream, self._pilot_id, options)
-        meter = _Meter(self._counters, feed) if self._counters is not None else None  # its page is the caller's
+        meter = ForwardMeter(self._counters, feed) if self._counters is not None else None  # its page is the caller's
         self._call(lambda: self._add(feed, meter))
 
     def start(self, stream: str, origin: Origin = "now") -> int | None:
@@ -158,7 +142,7 @@ class Forwarder:
 
     def state(self) -> dict[str, ForwardReport]:
         """Return where every stream stands."""
-        return self._call(lambda: {name: _report(feed) for name, feed in self._feeds.items()})
+        return self._call(lambda: {name: report_of(feed) for name, feed in self._feeds.items()})
 
     @property
     def is_linked(self) -> bool:
@@ -301,7 +285,7 @@ class Forwarder:
             self._socket.close()
             self._socket = self._monitor = None
 
-    def _add(self, feed: Feed, meter: _Meter | None) -> None:
+    def _add(self, feed: Feed, meter: ForwardMeter | None) -> None:
         old = self._feeds.get(feed.stream)
         if old is not None:
             old.close()
@@ -343,56 +327,3 @@ class Forwarder:
         self._calls.put(run)
         self._wakeup.set()
         return result.result(CALL_S)
-
-
-class _Meter:
-    """One stream's counters in shared memory."""
-
-    def __init__(self, counters: Counters, feed: Feed) -> None:
-        self._feed = feed
-        self._counters: dict[str, Counter] = {
-            name: counters.counter(f"{feed.stream}.{name}")
-            for name in (
-                "sent_items",
-                "sent_blocks",
-                "sent_bytes",
-                "raw_bytes",
-                "dropped.link",
-                "dropped.lapped",
-                "lag",
-            )
-        }
-
-    def update(self) -> None:
-        feed, counts = self._feed, self._feed.counts
-        values: dict[str, Any] = {
-            "sent_items": counts.items,
-            "sent_blocks": counts.blocks,
-            "sent_bytes": counts.bytes,
-            "raw_bytes": counts.raw_bytes,
-            "dropped.link": feed.dropped(LINK),
-            "dropped.lapped": feed.dropped(LAPPED),
-            "lag": feed.lag,
-        }
-        for name, value in values.items():
-            self._counters[name].set(value)
-
-
-def _report(feed: Feed) -> ForwardReport:
-    machine = feed.machine
-    dropped = {reason: count for reason in (LINK, LAPPED) if (count := feed.dropped(reason))}
-    if machine is None:
-        return ForwardReport("waiting" if feed.is_running else "stopped", None, 0, 0, 0, 0, dropped, "")
-    # A ring that was replaced is drained, but the run is not over before its END.
-    is_between = machine.is_finished and not machine.has_ended
-    return ForwardReport(
-        "waiting" if is_between else machine.state.value,
-        machine.origin,
-        feed.published,
-        machine.sent,
-        machine.acked,
-        feed.lag,
-        dropped,
-        machine.refusal,
-        machine.spec.birth,
-    )

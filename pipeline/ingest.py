@@ -263,7 +263,7 @@ class _Counts:
 
     def __init__(self, counters: Counters | None) -> None:
         self._page = counters
-        self._counters: dict[str, Counter] = {}
+        self._counters: dict[str, Counter | None] = {}
 
     def prepare(self, stream: str) -> None:
         names = (
@@ -295,7 +295,10 @@ class _Counts:
     def _counter(self, label: str) -> Counter | None:
         if self._page is None:
             return None
-        counter = self._counters.get(label)
-        if counter is None:
-            counter = self._counters[label] = self._page.counter(label)
-        return counter
+        if label not in self._counters:
+            try:
+                self._counters[label] = self._page.counter(label)
+            except ShmError as error:  # counting is no reason not to receive
+                log.warning("%s is not counted: %s", label, error)
+                self._counters[label] = None
+        return self._counters[label]

@@ -10,7 +10,7 @@ from shm import OverrunError, RingReader
 
 from .block import Block, BlockHeader
 from .codec import checksum, encoder_of
-from .stream_spec import ClockStamp, StreamSpec, block_items_for, dtype_json
+from .stream_spec import HEADER_ROOM, ClockStamp, StreamSpec, block_items_for, dtype_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 LEAST_BLOCKS: Final = 4
 """Blocks that the Terminal's ring holds at least."""
+RING_BYTES: Final = 64 * 1024 * 1024
+"""What the Terminal's ring of a stream without a rate takes at most, if nobody says how many slots."""
 _KNOWN: Final = frozenset({"rate", "regular", "period_ns", "labels", "unit", "meta"})
 
 
@@ -111,7 +113,8 @@ def spec_of(reader: RingReader, stream: str, *, seconds: float, slots: int | Non
     while items > 1 and items * LEAST_BLOCKS > reader.slots:  # a block must be whole long before it is lapped
         items //= 2
     if slots is None:
-        slots = max(LEAST_BLOCKS, -(-round(seconds * rate) // items) if rate else reader.slots // items)
+        most = max(LEAST_BLOCKS, RING_BYTES // (items * item_bytes + HEADER_ROOM))
+        slots = max(LEAST_BLOCKS, -(-round(seconds * rate) // items) if rate else min(most, reader.slots // items))
     return StreamSpec(
         stream=stream,
         birth=reader.birth,

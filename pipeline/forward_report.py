@@ -1,0 +1,90 @@
+"""How a Pilot's streams stand: as values for who asks, as counters for who watches."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from .losses import LAPPED, LINK
+
+if TYPE_CHECKING:
+    from shm import Counter, Counters
+
+    from .forward_feed import Feed
+
+COUNTED: Final = ("sent_items", "sent_blocks", "sent_bytes", "raw_bytes", "dropped.link", "dropped.lapped", "lag")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardReport:
+    """Where one stream stands; sequences as in `ForwardStream`."""
+
+    state: str
+    """"waiting" (no ring), "idle", "opening", "open", "finished" or "stopped"."""
+    origin: int | None
+    published: int
+    sent: int
+    acked: int
+    lag: int
+    dropped: dict[str, int]
+    refusal: str
+    """What the Terminal said when it would not take the stream; empty if it took it."""
+    birth: int | None = None
+
+
+class ForwardMeter:
+    """One stream's counters in shared memory."""
+
+    def __init__(self, counters: Counters, feed: Feed) -> None:
+        self._feed = feed
+        self._counters: dict[str, Counter] = {
+            name: counters.counter(f"{feed.stream}.{name}")
+            for name in (
+                "sent_items",
+                "sent_blocks",
+                "sent_bytes",
+                "raw_bytes",
+                "dropped.link",
+                "dropped.lapped",
+                "lag",
+            )
+        }
+
+    def update(self) -> None:
+        """Bring the counters up to date."""
+        feed, counts = self._feed, self._feed.counts
+        values = {
+            "sent_items": counts.items,
+            "sent_blocks": counts.blocks,
+            "sent_bytes": counts.bytes,
+            "raw_bytes": counts.raw_bytes,
+            "dropped.link": feed.dropped(LINK),
+            "dropped.lapped": feed.dropped(LAPPED),
+            "lag": feed.lag,
+        }
+        for name, counter in self._counters.items():
+            counter.set(values[name])
+
+
+def report_of(feed: Feed) -> ForwardReport:
+    """Return where a stream stands."""
+    machine = feed.machine
+    dropped = {reason: count for reason in (LINK, LAPPED) if (count := feed.dropped(reason))}
+    if machine is None:
+        return ForwardReport("waiting" if feed.is_running else "stopped", None, 0, 0, 0, 0, dropped, "")
+    # A ring that was replaced is drained, but the run is not over before its END.
+    is_between = machine.is_finished and not machine.has_ended
+    return ForwardReport(
+        "waiting" if is_between else machine.state.value,
+        machine.origin,
+        feed.published,
+        machine.sent,
+        machine.acked,
+        feed.lag,
+        dropped,
+        machine.refusal,
+        machine.spec.birth,
+    )
