@@ -145,6 +145,14 @@ def offset_of(fields: tuple[Field, ...], name: str) -> int:
     return next(f.offset for f in fields if f.name == name)
 
 
+def as_markdown(fields: tuple[Field, ...]) -> str:
+    """Return a table as README.md shows it."""
+    rows = [
+        f"| {f.offset} | {f.name} | `{f.format}` | {f.writer} | {f.meaning.replace('|', '&#124;')} |" for f in fields
+    ]
+    return "\n".join(["| offset | field | type | written by | meaning |", "|---|---|---|---|---|", *rows])
+
+
 HEADER_BYTES: Final = 8192
 WORDS_BYTES: Final = 256
 ENTRY_BYTES: Final = 256
@@ -246,3 +254,14 @@ class Geometry:
             "times_slots": self.times_slots,
             "first": first,
         }
+
+
+TABLES: Final = {
+    "header": HEADER,
+    "words": WORDS,
+    "reader table": TABLE,
+    "entry of the reader table": ENTRY,
+    "header of a page of counters": COUNTERS_HEADER,
+    "counter": COUNTER,
+}
+"""Every table, by what README.md calls it."""

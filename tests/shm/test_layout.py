@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import gcd
+from pathlib import Path
 
 import pytest
 
@@ -30,6 +31,13 @@ def test_fields_do_not_overlap_and_words_are_aligned(name: str) -> None:
         end = field.offset + described[field.name].itemsize
         assert "8" not in field.format or field.offset % 8 == 0, field
     assert end <= size
+
+
+@pytest.mark.parametrize("name", layout.TABLES)
+def test_the_readme_shows_the_layout_as_it_is(name: str) -> None:
+    """README.md holds each table as the code has it."""
+    readme = Path(layout.__file__).with_name("README.md").read_text(encoding="utf-8")
+    assert f"### {name}\n\n{layout.as_markdown(layout.TABLES[name])}\n" in readme
 
 
 def test_words_of_different_writers_do_not_share_a_cache_line() -> None:
