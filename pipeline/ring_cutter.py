@@ -109,7 +109,7 @@ def spec_of(reader: RingReader, stream: str, *, seconds: float, slots: int | Non
     rate = meta.get("rate")
     regular = bool(meta.get("regular", True))
     item_bytes = int(np.prod(reader.shape, dtype=np.int64)) * reader.dtype.itemsize
-    items = block_items_for(item_bytes, rate, regular)
+    items = block_items_for(reader.shape, reader.dtype.itemsize, rate, regular)
     while items > 1 and items * LEAST_BLOCKS > reader.slots:  # a block must be whole long before it is lapped
         items //= 2
     if slots is None:

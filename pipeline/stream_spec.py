@@ -123,12 +123,14 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             raise BlockError(f"not a ring of stream blocks, its meta says: {error}") from error
 
 
-def block_items_for(item_bytes: int, rate: float | None, regular: bool = True) -> int:
+def block_items_for(shape: tuple[int, ...], itemsize: int, rate: float | None, regular: bool = True) -> int:
     """Return how many items make a block: one image, or a power of two of samples (the first of 64 KiB or 100 ms).
 
-    Single kilobytes do not compress, and a trace on a page should not be older than 0.1 s.
+    An item of two or more dimensions is an image: however small, it keeps a time of its own.  Of samples, single
+    kilobytes do not compress, and a trace on a page should not be older than 0.1 s.
     """
-    if item_bytes >= BLOCK_BYTES or not regular:
+    item_bytes = math.prod(shape) * itemsize
+    if len(shape) > 1 or item_bytes >= BLOCK_BYTES or not regular:
         return 1
     most = BLOCK_BYTES // item_bytes
     if rate is not None:

@@ -172,15 +172,15 @@ def test_spec_is_the_meta_of_a_ring() -> None:
 
 
 @pytest.mark.parametrize(
-    ("item_bytes", "rate", "regular", "expected"),
-    [(921_600, 60.0, True, 1), (64, 30_000.0, True, 1024), (64, 1000.0, True, 64), (64, 20.0, False, 1),
-     (64, None, True, 1024), (8, 1.0, True, 1), (65_535, None, True, 1)],
+    ("shape", "rate", "regular", "expected"),
+    [((480, 640, 3), 60.0, True, 1), ((64,), 30_000.0, True, 1024), ((64,), 1000.0, True, 64), ((64,), 20.0, False, 1),
+     ((64,), None, True, 1024), ((), 1.0, True, 1), ((65_535,), None, True, 1), ((8, 8), 1000.0, True, 1)],
 )  # fmt: skip
 def test_block_is_an_image_or_a_power_of_two_of_samples(
-    item_bytes: int, rate: float | None, regular: bool, expected: int
+    shape: tuple[int, ...], rate: float | None, regular: bool, expected: int
 ) -> None:
-    """The first of 64 KiB or 100 ms; irregular items each alone."""
-    assert expected == block_items_for(item_bytes, rate, regular)
+    """The first of 64 KiB or 100 ms; irregular items and images, however small, each alone."""
+    assert expected == block_items_for(shape, 1, rate, regular)
 
 
 def test_readme_describes_every_field() -> None:
