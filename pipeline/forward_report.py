@@ -6,6 +6,8 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from shm import ShmError
+
 from .losses import LAPPED, LINK
 
 if TYPE_CHECKING:
@@ -40,18 +42,12 @@ class ForwardMeter:
 
     def __init__(self, counters: Counters, feed: Feed) -> None:
         self._feed = feed
-        self._counters: dict[str, Counter] = {
-            name: counters.counter(f"{feed.stream}.{name}")
-            for name in (
-                "sent_items",
-                "sent_blocks",
-                "sent_bytes",
-                "raw_bytes",
-                "dropped.link",
-                "dropped.lapped",
-                "lag",
-            )
-        }
+        self._counters: dict[str, Counter] = {}
+        try:
+            for name in COUNTED:
+                self._counters[name] = counters.counter(f"{feed.stream}.{name}")
+        except ShmError as error:  # counting is no reason not to forward
+            log.warning("stream %s is not counted: %s", feed.stream, error)
 
     def update(self) -> None:
         """Bring the counters up to date."""

@@ -231,3 +231,27 @@ def test_what_cannot_be_is_said_where_it_is_asked() -> None:
         forwarder.close()
         with pytest.raises(ClosedError):
             forwarder.state()
+
+
+def test_a_stream_that_cannot_be_counted_still_flows() -> None:
+    """Its name is too long for a counter's label; that is said in the log, and nothing else changes."""
+    name = "pilot1." + "x" * 80
+    with wire() as both, RingWriter.create(f"{both.rig}/{name}", shape=(), dtype="u1", slots=4096) as ring:
+        both.forwarder.add(name)
+        both.forwarder.start(name, 0)
+        ring.write_block(np.arange(100, dtype="u1"))
+        both.forwarder.stop(name)
+        eventually(lambda: both.forwarder.finished(name))
+        assert 100 == both.forwarder.state()[name].acked
+
+
+def test_a_stream_that_need_not_be_whole_stays_young() -> None:
+    """Not lossless, it gives up what is older than a fifth of a second as soon as the link is slow."""
+    with wire() as both, signal_ring(both.rig, slots=65_536) as ring:
+        both.forwarder.add(STREAM, lossless=False, slots=8)
+        write(ring, 20_000)
+        both.forwarder.start(STREAM, 0)
+        both.forwarder.stop(STREAM)
+        both.eventually_finished()
+        lost = both.forwarder.state()[STREAM].dropped["link"]
+        assert 20_000 == lost + both.counters.read()[f"{STREAM}.received_items"]
