@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import threading
 import time
@@ -30,6 +31,10 @@ from .wire import MAX_HOPS, check_address
 
 MAX_UNSETTLED: Final = 65536
 """Confirmed messages without an end that a hub keeps; `send` refuses more."""
+MAX_BACKLOG: Final = 4096
+"""Messages that have not left this process yet beyond which `send` waits a little."""
+_HOLD_S: Final = 1.0
+_HOLD_STEP_S: Final = 0.001
 _REQUEST_SHARE: Final = 0.9
 """Part of a request's timeout after which the recipient is asked rather than sent to again, so that the answer `expired`
 arrives in time."""
@@ -184,7 +189,7 @@ class Hub:
         *,
         deadline_s: float | None = None,
     ) -> Receipt:
-        """Send a message to any address; returns at once.
+        """Send a message to any address; returns at once, unless thousands wait to leave: then up to 1 s later.
 
         Args:
             to: the final recipient, or all hops to it, the recipient last; `msg.to`, else upstream, if None.
@@ -285,6 +290,8 @@ class Hub:
         body = message.serialize()
         key = message.key or ""
         receipt = Receipt(message.to or "", key)
+        if self._switch.backlog >= MAX_BACKLOG:
+            self._wait_for_room()
         if "NOREPEAT" in message.flags:
             is_taken = self._switch.post(self._switch.submit_post, path, body, receipt)
         else:
@@ -297,6 +304,14 @@ class Hub:
         if not is_taken:
             receipt.settle("expired", reason=f"{self.id} was released before it was sent")
         return receipt
+
+    def _wait_for_room(self) -> None:
+        """Hold back a thread that sends faster than zmq takes; never one that others wait for."""
+        if self._switch.is_current_thread() or runs_event_loop():
+            return
+        deadline = time.monotonic() + _HOLD_S
+        while self._switch.backlog >= MAX_BACKLOG and self.is_connected and time.monotonic() < deadline:
+            time.sleep(_HOLD_STEP_S)
 
     def _require_upstream(self) -> str:
         if self.push_id is None:
@@ -329,3 +344,12 @@ class Hub:
         if self._is_sharing:
             self._is_sharing = False
             unshare_context()
+
+
+def runs_event_loop() -> bool:
+    """Tell whether the calling thread runs an asyncio event loop."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

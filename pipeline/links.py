@@ -77,6 +77,11 @@ class Links:
                 return fate
         return self._enqueue(peer, list(frames))
 
+    def has_room(self, peer: Peer) -> bool:
+        """Tell whether a message more would be taken for a neighbour."""
+        queue = self._queues.get(peer)
+        return queue is None or (len(queue) < MAX_QUEUED and self._bytes[peer] < MAX_QUEUED_BYTES)
+
     def send_now(self, peer: Peer, frames: Sequence[Buffer]) -> Fate:
         """Send past the queue, or not at all: heartbeats."""
         fate = self._send_now(peer, frames)

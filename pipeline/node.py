@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .hub import Hub
+from .hub import Hub, runs_event_loop
 from .listen_pool import DEFAULT_THREADS
 from .listening import Listen
 from .message import Message
@@ -116,11 +116,9 @@ class NetNode(Hub):
 
         On a thread that runs an event loop, waiting would stop the loop: there an awaitable is returned instead.
         """
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return super().request(to, key, value, timeout_s=timeout_s)
-        return self._request_async(to, key, value, timeout_s)
+        if runs_event_loop():
+            return self._request_async(to, key, value, timeout_s)
+        return super().request(to, key, value, timeout_s=timeout_s)
 
     def release(self, timeout_s: float = 2.0) -> None:
         """Let running listens end, say goodbye, close; idempotent, joins within `timeout_s` or so."""

@@ -114,6 +114,15 @@ class Switch:
         self._thread = threading.Thread(target=self._run, name=f"{self._text}.io", daemon=daemon)
         self._thread.start()
 
+    @property
+    def backlog(self) -> int:
+        """Messages left by other threads or for neighbours that have not gone yet."""
+        return len(self._commands) + self._links.queued
+
+    def is_current_thread(self) -> bool:
+        """Tell whether the caller is the I/O thread."""
+        return threading.current_thread() is self._thread
+
     def post(self, run: Callable[..., None], *args: Any) -> bool:
         """Have `run(*args)` called on the I/O thread, in order; False if it has ended."""
         with self._lock:
@@ -147,9 +156,14 @@ class Switch:
         """Send an unconfirmed message."""
         now = time.monotonic()
         self._counter += 1
-        if path != (self._name,) and self._routes.next_hop(path[path[0] == self._name]) is None:
+        target = self._routes.next_hop(path[path[0] == self._name]) if path != (self._name,) else None
+        if target is None and path != (self._name,):
             self._counts.unroutable += 1
             receipt.settle("failed", error=UnroutableError(self._no_way(path[-1])))
+            return
+        if target is not None and not self._links.has_room(target):
+            self._counts.dropped_full += 1
+            receipt.settle("expired", reason=f"{target.id} takes no more now")
             return
         self.unsettled[self._counter] = receipt
         self._carry_out(self._session.post(self._counter, path, body, now), now)

@@ -52,7 +52,7 @@ def snapshot() -> Leftovers:
     return Leftovers(
         frozenset(path.name for path in SHM_DIR.iterdir()),
         frozenset(_children()),
-        frozenset(f"{thread.name} ({thread.ident})" for thread in threading.enumerate()),
+        frozenset(f"{thread.name} ({thread.ident})" for thread in threading.enumerate() if not _is_pyzmq_s(thread)),
         frozenset(_sockets()),
     )
 
@@ -96,3 +96,8 @@ def _is_anybody_elses(writer_pid: int) -> bool:
         p.pid not in family and any("pytest" in word for word in p.info["cmdline"] or ())
         for p in psutil.process_iter(["cmdline"])
     )
+
+
+def _is_pyzmq_s(thread: threading.Thread) -> bool:
+    """Tell whether it is the one thread that pyzmq keeps for good once a frame was sent without a copy."""
+    return type(thread).__name__ == "GarbageCollectorThread"
