@@ -25,7 +25,7 @@ from .peers import Pace, Peer, PeerCallback, PeerEvent, PeerInfo, Peers, PeerSta
 from .receipt import Receipt
 from .routes import Routes
 from .session import Session
-from .switch import Switch
+from .switch import Order, Switch
 from .transport import Context, share_context, unshare_context
 from .wire import MAX_HOPS, check_address
 
@@ -36,8 +36,8 @@ MAX_BACKLOG: Final = 4096
 _HOLD_S: Final = 1.0
 _HOLD_STEP_S: Final = 0.001
 _REQUEST_SHARE: Final = 0.9
-"""Part of a request's timeout after which the recipient is asked rather than sent to again, so that the answer `expired`
-arrives in time."""
+"""Part of a request's timeout after which the recipient is asked rather than sent to again, so that the answer
+`expired` arrives in time."""
 
 
 class Hub:
@@ -119,11 +119,11 @@ class Hub:
         self._neighbours = Neighbours(name, boot, self._peers, self._links, self._counts, now=now, tell=self._tell)
         self._switch = Switch(
             name,
-            self._links,
-            self._neighbours,
-            Routes(name, self._peers, upstream),
-            self._session,
-            self._counts,
+            links=self._links,
+            neighbours=self._neighbours,
+            routes=Routes(name, self._peers, upstream),
+            session=self._session,
+            counts=self._counts,
             accept=self._accept,
             has_room=self._has_room,
         )
@@ -153,7 +153,7 @@ class Hub:
         return self._counts.snapshot(unsettled=len(self._switch.unsettled), queued=self._links.queued)
 
     def on_peer(self, call: PeerCallback) -> None:
-        """Call with (id, `PeerState`, boot) whenever a neighbour joins, is late, is lost or comes back under a new boot.
+        """Call with (id, `PeerState`, boot) whenever a neighbour joins, is late, is lost or restarts.
 
         In order, on a listen thread.
         """
@@ -178,7 +178,7 @@ class Hub:
         final = to if isinstance(to, str) else to[-1]
         return Message(id=name, to=final, sender=self.id, key=key, value=value, flags=marks, **attributes)
 
-    def send(
+    def send(  # noqa: PLR0917 - the seed's signature
         self,
         to: str | Sequence[str] | None = None,
         key: str | None = None,
@@ -198,7 +198,7 @@ class Hub:
             msg: a message made before, instead of key and value.
             repeat: confirm and resend; False is the flag `NOREPEAT`.
             flags: see `Message`.
-            deadline_s: seconds until the message expires if it has not arrived; ttl × `repeat_interval_s` if None.
+            deadline_s: seconds until the message expires if it has not arrived; ttl times `repeat_interval_s` if None.
 
         Raises:
             UnsendableError: the value cannot travel; the text names the path.
@@ -220,7 +220,7 @@ class Hub:
             raise ClosedError(f"{self.id} was released; it can send no more")
         return self._send(path, msg, deadline_s)
 
-    def push(
+    def push(  # noqa: PLR0917 - the seed's signature
         self,
         to: str | Sequence[str] | None = None,
         key: str | None = None,
@@ -264,8 +264,8 @@ class Hub:
     def release(self, timeout_s: float = 2.0) -> None:
         """Let running listens end, say goodbye, close; idempotent.
 
-        Messages without an end are settled: `expired` if they never left, else `unknown`.  May be called inside a listen,
-        whose answer is then not sent.
+        Messages without an end are settled: `expired` if they never left, else `unknown`.  May be called inside a
+        listen, whose answer is then not sent.
         """
         with self._has_news:
             if self._is_closed:
@@ -300,7 +300,7 @@ class Hub:
                 raise OutboxFullError(f"{self.id}: {unsettled} messages have no answer yet; send more slowly")
             ttl = message.ttl or DEFAULT_TTL
             patience_s = deadline_s if deadline_s is not None else ttl * self._patience.repeat_interval_s
-            is_taken = self._switch.post(self._switch.submit, path, key, body, ttl, patience_s, receipt)
+            is_taken = self._switch.post(self._switch.submit, Order(path, key, body, ttl, patience_s), receipt)
         if not is_taken:
             receipt.settle("expired", reason=f"{self.id} was released before it was sent")
         return receipt

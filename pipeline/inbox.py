@@ -89,7 +89,7 @@ class Inbox:
         is_bound = tag.kind != Kind.POST
         if is_bound and tag.other != self.boot:  # R1
             bound = tag.other.to_bytes(8, "little")
-            return [self._reply(way, tag.boot, tag.counter, Kind.STRANGER, (bound,), now)]
+            return [self._reply(way, Ref(way[0], tag.boot, tag.counter), Kind.STRANGER, (bound,), now)]
         sender = self._sender(way[0], tag.boot, now)
         if sender is None:
             return []
@@ -150,13 +150,11 @@ class Inbox:
             return [Deliver(ref, True, body)]
         kind = _KINDS.get(answer, entry.kind)
         content = entry.body if answer is Answer.OUTCOME else ()
-        return [self._reply(entry.way, ref.boot, ref.counter, kind, content, now)]
+        return [self._reply(entry.way, ref, kind, content, now)]
 
-    def _reply(
-        self, way: Sequence[bytes], boot: int, counter: int, kind: Kind, body: Sequence[Buffer], now: float
-    ) -> Transmit:
+    def _reply(self, way: Sequence[bytes], ref: Ref, kind: Kind, body: Sequence[Buffer], now: float) -> Transmit:
         uptime = int((now - self._started) * 1e6)
-        return Transmit(way[::-1], Tag(VERSION, kind, boot, counter, self.boot, uptime).pack(), body)
+        return Transmit(way[::-1], Tag(VERSION, kind, ref.boot, ref.counter, self.boot, uptime).pack(), body)
 
     def _entry(self, ref: Ref) -> _Entry | None:
         sender = self._senders.get((ref.origin, ref.boot))

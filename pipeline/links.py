@@ -1,7 +1,7 @@
 """The sockets of a hub and what waits to leave by them.
 
-Only the hub's I/O thread may use a `Links`.  Nothing here waits: what zmq cannot take now is queued per neighbour, within
-bounds, and sent by `flush`.
+Only the hub's I/O thread may use a `Links`.  Nothing here waits: what zmq cannot take now is queued per neighbour,
+within bounds, and sent by `flush`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Where listens run: few threads, bounded queues, in order per lane.
 
-A lane is everything that must run in order (one sender's messages of one key).  A thread that waits for an answer inside a
-listen does not count: another takes its place, so that listens which all `request` cannot wait for each other's threads.
+A lane is everything that must run in order (one sender's messages of one key).  A thread that waits for an answer
+inside a listen does not count: another takes its place, so that listens which all `request` cannot wait for each
+other's threads.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who is at the other end of our sockets: heartbeats, joins, losses, restarts, and the refusal of a second of one id."""
+"""Who is at the other end of our sockets: heartbeats, joins, losses, restarts, refusal of a second of one id."""
 
 from __future__ import annotations
 

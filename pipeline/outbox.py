@@ -266,8 +266,8 @@ class Outbox:
     def _meet(self, recipient: _Recipient, item: Outgoing, tag: Tag, now: float, effects: Effects) -> None:
         """The recipient says it is boot `tag.other`, up for `tag.number` microseconds, and not the one we meant.
 
-        It answers an envelope that was bound to a boot that had been; so it is younger than that boot, and if it is older
-        than our first send, that boot was over before.  # S2
+        It answers an envelope that was bound to a boot that had been; so it is younger than that boot, and if it is
+        older than our first send, that boot was over before.  # S2
         """
         recipient.boot = tag.other
         if item.stage is Stage.BINDING:
@@ -302,7 +302,8 @@ class Outbox:
                 self._back_off(item, now)
                 effects.append(Progress(item.counter))
             else:
-                self._settle(item, before, effects, now, body, reason or _why(before, event, item))
+                end = Settle(item.counter, _STATES[item.stage], body, reason or _why(before, event, item))
+                self._settle(item, before, end, now, effects)
         recipient = self._recipients[item.path[-1]]
         if recipient.binder is item and item.stage is not Stage.BINDING:
             recipient.binder = None
@@ -363,12 +364,10 @@ class Outbox:
         for lane in list(recipient.lanes.values()):
             self._open(recipient, lane, now, effects)
 
-    def _settle(
-        self, item: Outgoing, before: Stage, effects: Effects, now: float, body: Sequence[Buffer], reason: str
-    ) -> None:
+    def _settle(self, item: Outgoing, before: Stage, end: Settle, now: float, effects: Effects) -> None:
         recipient = self._recipients[item.path[-1]]
         del self._items[item.counter], recipient.unsettled[item.counter]
-        effects.append(Settle(item.counter, _STATES[item.stage], body, reason))
+        effects.append(end)
         lane = recipient.lanes[item.key]
         if before is not Stage.WAITING:
             lane.flying -= 1

@@ -1,8 +1,8 @@
 """Neighbours and whether they are there: a state machine without I/O.
 
-A neighbour is a hub at the other end of one of our sockets.  It is ALIVE while it is heard, LATE after `late_s` of silence,
-LOST after `lost_s`, or at once when its connection is gone or it says goodbye.  An id belongs to the first who claims it;
-a second claimant is refused while the first is there.
+A neighbour is a hub at the other end of one of our sockets.  It is ALIVE while it is heard, LATE after `late_s` of
+silence, LOST after `lost_s`, or at once when its connection is gone or it says goodbye.  An id belongs to the first
+who claims it; a second claimant is refused while the first is there.
 """
 
 from __future__ import annotations

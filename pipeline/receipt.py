@@ -19,8 +19,8 @@ class Receipt:
     """The fate of one message.
 
     `state` goes from ``pending`` over ``received`` (accepted by the final recipient) to exactly one of ``done``,
-    ``failed``, ``expired`` (it has not run and will not) and ``unknown`` (it may have run); an unconfirmed message ends as
-    ``sent``.  Any thread may wait; in asyncio, ``await receipt`` is `result`.
+    ``failed``, ``expired`` (it has not run and will not) and ``unknown`` (it may have run); an unconfirmed message
+    ends as ``sent``.  Any thread may wait; in asyncio, ``await receipt`` is `result`.
     """
 
     __slots__ = ("_callbacks", "_event", "_lock", "_value", "error", "key", "state", "to")

@@ -1,9 +1,9 @@
 """A session: the promises of control messages, without I/O.
 
-It takes what arrives and the time now, and returns effects as data.  Whatever the way does to envelopes - loses, doubles,
-reorders, delays them - a listen runs at most once per message within one boot of the recipient, and every confirmed
-message ends in exactly one state at its sender (`outbox.py`, `inbox.py` number the promises; `session_table.py` holds
-the rules as tables).  Unconfirmed messages (POST) are sent once and run at most once.
+It takes what arrives and the time now, and returns effects as data.  Whatever the way does to envelopes - loses,
+doubles, reorders, delays them - a listen runs at most once per message within one boot of the recipient, and every
+confirmed message ends in exactly one state at its sender (`outbox.py`, `inbox.py` number the promises;
+`session_table.py` holds the rules as tables).  Unconfirmed messages (POST) are sent once and run at most once.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The thread that owns a hub's sockets: takes in, passes on, hands over to listens, carries out what the session wants.
 
-Other threads leave commands by `post`.  Nothing that arrives can end the thread: what cannot be read is counted, logged at
-a bounded rate and dropped.
+Other threads leave commands by `post`.  Nothing that arrives can end the thread: what cannot be read is counted,
+logged at a bounded rate and dropped.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from .effects import Buffer, Deliver, Effect, Progress, Ref, Settle, Transmit
 from .errors import MalformedError, UnroutableError
@@ -56,6 +56,16 @@ _log: Final = logging.getLogger(__name__)
 _log.addFilter(RateLimit())
 
 
+class Order(NamedTuple):
+    """A confirmed message to send."""
+
+    path: Sequence[bytes]
+    key: str
+    body: Sequence[Buffer]
+    ttl: int
+    deadline_s: float
+
+
 class Switch:
     """One hub's I/O.
 
@@ -66,12 +76,12 @@ class Switch:
     def __init__(
         self,
         name: bytes,
+        *,
         links: Links,
         neighbours: Neighbours,
         routes: Routes,
         session: Session,
         counts: HubCounts,
-        *,
         accept: Accept,
         has_room: HasRoom,
     ) -> None:
@@ -142,13 +152,12 @@ class Switch:
 
     # ---- commands ---------------------------------------------------------------------------------------------------
 
-    def submit(
-        self, path: Sequence[bytes], key: str, body: Sequence[Buffer], ttl: int, deadline_s: float, receipt: Receipt
-    ) -> None:  # noqa: E501, PLR0917
+    def submit(self, order: Order, receipt: Receipt) -> None:
         """Send a confirmed message."""
         now = time.monotonic()
         self._counter += 1
         self.unsettled[self._counter] = receipt
+        path, key, body, ttl, deadline_s = order
         item = Outgoing(self._counter, path, key, body, ttl=ttl, deadline=now + deadline_s)
         self._carry_out(self._session.submit(item, now), now)
 

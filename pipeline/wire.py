@@ -76,7 +76,8 @@ class Tag(NamedTuple):
     """The fixed part of a trace: which message this is about.
 
     `boot` and `counter` name the message: the origin's boot and its count; in an answer they are those of the message
-    that is answered.  `other` is the boot that a MESSAGE or ASK is bound to (0: any), in answers the boot of who answers.
+    that is answered.  `other` is the boot that a MESSAGE or ASK is bound to (0: any), in answers the boot of who
+    answers.
     `number` is the lowest counter not yet settled (MESSAGE, POST, ASK, SETTLED) or the answerer's uptime in
     microseconds.
     """

@@ -43,10 +43,16 @@ def fire(socket: Socket, frames: list[bytes]) -> None:
 
 def volley(rng: random.Random) -> list[bytes]:
     """One hostile message: random, or almost right."""
-    tag = Tag(VERSION, rng.choice([*Kind, 0, 14, 255]), rng.getrandbits(64), rng.getrandbits(64), 0, rng.getrandbits(64))
-    trace = tag.pack() + rng.choice([b"x", b"x", b"y\0x", b"T", b"pilot1\0x", b"\xff\0x", b"", b"a\0" * MAX_HOPS + b"x"])
+    tag = Tag(
+        VERSION, rng.choice([*Kind, 0, 14, 255]), rng.getrandbits(64), rng.getrandbits(64), 0, rng.getrandbits(64)
+    )
+    trace = tag.pack() + rng.choice(
+        [b"x", b"x", b"y\0x", b"T", b"pilot1\0x", b"\xff\0x", b"", b"a\0" * MAX_HOPS + b"x"]
+    )
     address = rng.choice([b"T", b"T", b"pilot1", b"nobody", b"\xff", b"x", b"T.cam", b"a" * 300])
-    body = [rng.choice([CONTENT, CONTENT[:-2], b"\x80\x04\x95", b"\x91" * 5000, rng.randbytes(rng.randrange(200)), b""])]
+    body = [
+        rng.choice([CONTENT, CONTENT[:-2], b"\x80\x04\x95", b"\x91" * 5000, rng.randbytes(rng.randrange(200)), b""])
+    ]
     right = [address, trace, b"", *body]
     return rng.choice(
         [
@@ -102,7 +108,7 @@ def test_a_stranger_s_routing_id_is_not_heard(hub: Hub, friend: Hub) -> None:
 
 
 def test_an_oversized_frame_ends_its_connection_only(hub: Hub, friend: Hub) -> None:
-    """zmq refuses what announces more than the limit before a byte of it is kept."""
+    """Zmq refuses what announces more than the limit before a byte of it is kept."""
     with Context() as context:
         socket = context.dealer(hub.endpoint, make_identity(b"x", 9))
         fire(socket, [b"T", b"x" * 100, b"", bytes(65 * 2**20)])

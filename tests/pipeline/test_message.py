@@ -61,7 +61,7 @@ MOMENT = datetime(2026, 11, 20, 12, 0, 0, 5, UTC)
         (Point(1, 2), {"x": 1, "y": 2}),
         (np.float32(2.5), 2.5),
         (np.int16(-3), -3),
-        (np.bool_(True), True),  # noqa: FBT003
+        (np.bool_(True), True),
         (np.complex64(1j), 1j),
     ],
 )  # fmt: skip

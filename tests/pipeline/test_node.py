@@ -63,6 +63,11 @@ def tree() -> Iterator[Tree]:
         yield tree
 
 
+def answering(value: Any) -> Listen:
+    """Return a listen that returns `value`."""
+    return lambda _: value
+
+
 def echo(message: Message) -> Any:
     return message.value
 
@@ -148,7 +153,7 @@ def test_listens_can_be_changed_while_running(tree: Tree) -> None:
     """A new listen is used by the next message."""
     camera = tree.node("pilot1.cam0", tree.pilot)
     for answer in ("one", "two"):
-        tree.pilot.listens["K"] = lambda _, answer=answer: answer
+        tree.pilot.listens["K"] = answering(answer)
         assert answer == camera.request(None, "K")
 
 
@@ -264,7 +269,7 @@ def test_parts_may_start_and_restart_in_any_order(order: tuple[str, ...]) -> Non
         upper = above[name]
         parts[name] = Hub(
             name,
-            {"WHO": lambda _, name=name: name},
+            {"WHO": answering(name)},
             listen_endpoint=f"tcp://127.0.0.1:{ports[name]}",
             push_endpoint=f"tcp://127.0.0.1:{ports[upper]}" if upper else None,
             push_id=upper,
@@ -344,7 +349,11 @@ def test_status_lines(tree: Tree) -> None:
 def _assert_all_talk(parts: dict[str, Hub]) -> None:
     for asker in parts.values():
         for name in parts:
-            assert eventually(lambda asker=asker, name=name: _who(asker, name) == name, 3), f"{asker.id} -> {name}"
+            assert _hears(asker, name), f"{asker.id} -> {name}"
+
+
+def _hears(asker: Hub, name: str) -> bool:
+    return eventually(lambda: _who(asker, name) == name, 3)
 
 
 def _who(asker: Hub, name: str) -> Any:
@@ -358,5 +367,3 @@ def _free_port() -> int:
     probe = Hub("probe", listen_endpoint=ANY_PORT)
     probe.release()
     return port_of(probe.endpoint)
-
-
