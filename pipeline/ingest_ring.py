@@ -1,4 +1,8 @@
-"""The Terminal's ring of one stream: taken over after a restart, kept through new births, never waited for."""
+"""The Terminal's ring of one stream: taken over after a restart, kept through new births, never waited for.
+
+A recorder that is still to come, or that died and is being restarted, finds everything that it has not taken: for a
+while the ring is not granted anew, and the rest stays in the Pilot's ring.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +24,10 @@ if TYPE_CHECKING:
 
 JOIN_S: Final = 0.05
 """A reader that joins in the middle of a store is waited for so long; everybody else is never in the way."""
+
+
+PATIENCE_S: Final = 5.0
+"""So long what no lossless reader has taken is kept for one that is still to come, or to come back after its death."""
 
 
 class IngestRing:
@@ -53,6 +61,8 @@ class IngestRing:
             self._notifier.close()
             raise
         self._shape = (spec.slot_bytes, spec.slots)
+        self._taken = self._writer.published
+        self._keep_until = time.monotonic() + PATIENCE_S
 
     def fits(self, spec: StreamSpec) -> bool:
         """Tell whether blocks of this spec can go into the ring as it is."""
@@ -88,7 +98,12 @@ class IngestRing:
     def _free(self) -> int:
         writer = self._writer
         positions = [row.position for row in writer.readers() if row.state == "lossless" and row.is_alive]
-        return writer.slots - (writer.published - min(positions)) if positions else writer.slots
+        now = time.monotonic()
+        if positions:
+            self._taken, self._keep_until = min(positions), now + PATIENCE_S
+        elif now >= self._keep_until:
+            return writer.slots
+        return writer.slots - (writer.published - self._taken)
 
     def __repr__(self) -> str:
         return f"<IngestRing {self.name} room={self.room} parked={len(self._parked)}>"

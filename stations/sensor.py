@@ -37,6 +37,8 @@ from .child import Child, run_child
 from .errors import SourceError
 from .sources import SourceSpec, open_source
 
+WAIT_S: Final = 20.0
+"""So long a source that can wait does so for a lossless reader, say while the recorder is being restarted."""
 META_BYTES: Final = 1900
 """JSON that a ring's header takes, with room for what others add."""
 
@@ -226,6 +228,7 @@ class Sensor:
             dtype=spec.dtype,
             slots=slots,
             can_wait=spec.can_wait,
+            timeout_s=WAIT_S,
             notifier=self._notifier,
             meta=ring_meta(spec),
         )

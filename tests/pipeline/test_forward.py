@@ -7,6 +7,7 @@ import pytest
 from support.stream_ends import End
 from support.streams import STREAM, eventually, rig_name, samples, signal_ring, stored_items, wire, write
 
+from pipeline import ingest_ring
 from pipeline.block import Block, BlockFlag
 from pipeline.errors import ClosedError, UnknownCodecError, UnknownStreamError
 from pipeline.forward import Forwarder
@@ -183,8 +184,9 @@ def test_a_lapped_forwarder_tells_what_it_lost() -> None:
         assert np.array_equal(samples(newest.first, newest.count), blocks[-2].decode())
 
 
-def test_a_source_that_can_wait_is_made_to() -> None:
+def test_a_source_that_can_wait_is_made_to(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file read at any speed arrives whole through a ring much smaller than it."""
+    monkeypatch.setattr(ingest_ring, "PATIENCE_S", 0.0)  # nobody records here
     with wire() as both, signal_ring(both.rig, slots=1024, can_wait=True) as ring:
         both.forwarder.add(STREAM)
         both.forwarder.start(STREAM, 0)
@@ -195,6 +197,26 @@ def test_a_source_that_can_wait_is_made_to() -> None:
         both.eventually_finished()
         assert {} == both.forwarder.state()[STREAM].dropped
         assert 20_000 == both.counters.read()[f"{STREAM}.received_items"]
+
+
+def test_a_recorder_that_comes_late_or_comes_back_finds_everything() -> None:
+    """What it has not taken is not overwritten while it is away: the rest stays in the Pilot's ring."""
+    with wire() as both, signal_ring(both.rig, slots=8192) as ring:
+        both.forwarder.add(STREAM, slots=4)
+        both.forwarder.start(STREAM, 0)
+        write(ring, 640)
+        both.eventually_there()
+        both.forwarder.stop(STREAM, 640)
+        blocks: list[Block] = []
+        while not (blocks and blocks[-1].header.is_end):
+            start = "oldest" if not blocks else len(blocks)
+            with BlobReader.attach(both.ring_name, policy="lossless", reader="recorder", start=start) as reader:
+                blob = reader.read(10)  # one block in each life
+                assert blob is not None
+                blocks.append(Block.from_blob(blob.data))
+        both.eventually_finished()
+
+        assert np.array_equal(samples(0, 640), stored_items(blocks))
 
 
 def test_streams_share_the_link() -> None:
