@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -48,6 +50,13 @@ class TestContract:
         payload = bytes(codec_of(name).encode(NOISE, 1))[:cut]
         with pytest.raises(BlockError):
             codec_of(name).decode_into(payload, np.zeros_like(NOISE))
+
+    def test_payload_is_let_go_after_decoding(self, name: str) -> None:
+        """A reader that decodes for days keeps nothing of it."""
+        payload = bytes(codec_of(name).encode(NOISE, 1))
+        before = sys.getrefcount(payload)
+        codec_of(name).decode_into(payload, np.zeros_like(NOISE))
+        assert before == sys.getrefcount(payload)
 
 
 def test_blosc_does_not_believe_its_own_header() -> None:
