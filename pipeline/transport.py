@@ -180,8 +180,10 @@ class Context:
         """Connect a DEALER under `identity` (1-255 bytes, the first not zero)."""
         raw = self._make(zmq.DEALER, max_message=max_message, buffer_bytes=buffer_bytes)
         raw.setsockopt(zmq.IDENTITY, identity)
+        socket = Socket(raw, endpoint)
+        socket.watch_link()  # before it connects, or the event that the link is up may be missed
         raw.connect(endpoint)
-        return Socket(raw, endpoint)
+        return socket
 
     def publisher(self, endpoint: str, name: bytes = b"") -> Socket:
         """Bind an XPUB that greets every subscriber with `WELCOME` and its name."""
