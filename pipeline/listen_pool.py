@@ -28,7 +28,7 @@ MAX_BYTES: Final = 64 * 1024 * 1024
 _TURN: Final = 16
 """Tasks a thread takes from one lane before another lane has its turn."""
 
-Task = tuple[Callable[..., None], tuple[Any, ...], int]
+Task = tuple[Callable[..., object], tuple[Any, ...], int]
 
 _log: Final = logging.getLogger(__name__)
 _log.addFilter(RateLimit())
@@ -68,7 +68,7 @@ class ListenPool:
         found = self._lanes.get(lane)
         return len(self._lanes) < MAX_LANES if found is None else len(found.tasks) < MAX_LANE
 
-    def submit(self, lane: Hashable, run: Callable[..., None], *args: Any, size: int = 0) -> None:
+    def submit(self, lane: Hashable, run: Callable[..., object], *args: Any, size: int = 0) -> None:
         """Run `run(*args)` after all that was submitted to the lane before; nothing once closed."""
         with self._lock:
             if self._is_closed:

@@ -178,11 +178,14 @@ class Outbox:
             self._step(item, _ANSWERS[Kind(tag.kind)], now, effects, body=body)
         return effects
 
-    def on_unroutable(self, counter: int, reason: str, now: float) -> Effects:
-        """A hop, or our own hub, knows no way to a message's recipient."""
+    def on_unroutable(self, counter: int, reason: str, now: float, *, has_left: bool = True) -> Effects:
+        """A hop knows no way to a message's recipient, or (`has_left` False, after `not_sent`) our own hub does not.
+
+        Only what was never sent otherwise has failed: an earlier send may have arrived.
+        """
         item = self._items.get(counter)
         effects: Effects = []
-        if item is not None and item.sends <= 1:  # an earlier send may have arrived
+        if item is not None and item.sends <= int(has_left):
             self._step(item, Event.UNROUTABLE, now, effects, reason=reason)
         return effects
 

@@ -392,7 +392,8 @@ class Switch:
         if effect.counter:
             self._session.outbox.not_sent(effect.counter)
             reason = self._no_way(address)
-            self._carry_out(self._session.outbox.on_unroutable(effect.counter, reason, now), now)
+            failed = self._session.outbox.on_unroutable(effect.counter, reason, now, has_left=False)
+            self._carry_out(failed, now)
 
     def _settle(self, effect: Settle) -> None:
         receipt = self.unsettled.pop(effect.counter)

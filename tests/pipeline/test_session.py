@@ -203,6 +203,32 @@ def test_an_answer_about_an_earlier_binding_changes_nothing() -> None:
     assert 1 in outbox
 
 
+def bound_outbox() -> Outbox:
+    """An outbox with one message that was sent once."""
+    outbox = Outbox(7, Patience())
+    outbox.submit(Outgoing(1, (B,), "K", (b"one",), ttl=5, deadline=100.0), 0.0)
+    tag = Tag(VERSION, Kind.STRANGER, 7, 1, 11, 50_000_000)
+    assert [Transmit] == [type(effect) for effect in outbox.on_answer(B, tag, [bytes(8)], 1.0)]
+    return outbox
+
+
+def test_a_resend_that_finds_no_way_says_nothing_of_the_first_send() -> None:
+    """The recipient's link broke after the first send, which may have arrived: it is not called failed."""
+    outbox = bound_outbox()
+    assert [Transmit] == [type(effect) for effect in outbox.on_tick(2.0)]
+    outbox.not_sent(1)
+    assert [] == outbox.on_unroutable(1, "no way", 2.0, has_left=False)
+    assert 1 in outbox
+
+
+def test_an_only_send_that_finds_no_way_has_failed() -> None:
+    """A hop says so, or it never left."""
+    assert ["failed"] == [getattr(end, "state", "") for end in bound_outbox().on_unroutable(1, "no way", 2.0)]
+    outbox = bound_outbox()
+    outbox.not_sent(1)
+    assert ["failed"] == [getattr(end, "state", "") for end in outbox.on_unroutable(1, "no", 2.0, has_left=False)]
+
+
 def test_a_message_that_never_left_expires() -> None:
     """A split from the beginning: the recipient's boot was never learnt, so nothing can have run."""
     network = Network(1, FINE)
