@@ -140,6 +140,12 @@ class BlobReader(ReaderEnd):
         self._lengths = array_of(ring.lengths, np.dtype("<u8"), 2 * ring.spec.geometry.times_slots)
         self._lap_times = array_of(ring.times, np.dtype("<i8"), 2 * ring.spec.geometry.times_slots)
 
+    def close(self) -> None:
+        """Leave the reader table and let go of the ring."""
+        if self._is_open:
+            del self._memory, self._lengths, self._lap_times
+        super().close()
+
     @property
     def max_bytes(self) -> int:
         """Longest blob."""

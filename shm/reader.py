@@ -126,6 +126,7 @@ class Look(_native.Reader):
     @property
     def writer_alive(self) -> bool:
         """A writer holds its lock; a dead one's ring waits for its successor."""
+        self._check_open()
         return self._ring.is_writer_alive
 
     @property
@@ -136,6 +137,7 @@ class Look(_native.Reader):
     @property
     def newest_age_s(self) -> float | None:
         """Seconds since the time of the newest item; None if there is none."""
+        self._check_open()
         published = self.published
         if published == self.first:
             return None
@@ -157,6 +159,7 @@ class Look(_native.Reader):
         if self._is_open:
             self._is_open = False
             self._detach()
+            del self._times
             self._ring.close()
 
     def __enter__(self) -> Self:
@@ -341,6 +344,7 @@ class ReaderEnd(Look):
         """Leave the reader table and let go of the ring."""
         if self._is_open:
             self._entry.release()
+            del self._waiter  # it knows us: without this cycle the memory goes at once
         super().close()
 
     def __repr__(self) -> str:

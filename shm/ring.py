@@ -230,7 +230,8 @@ class Ring:
         return geometry, self.words, self.table, self.times, self.lengths, self.data, dtype, spec.shape, *self.arrays()
 
     def close(self) -> None:
-        """Give the locks back; views that are still held stay valid."""
+        """Give the locks back and let the memory go; views that are still held stay valid."""
+        del self.data, self.times, self.lengths
         self.segment.close()
 
 

@@ -125,6 +125,8 @@ class Segment:
 
     def is_linked(self) -> bool:
         """Tell whether the name still leads to this segment (not unlinked, not created anew)."""
+        if self._fd < 0:
+            return False
         try:
             here = (SHM_DIR / self.name[1:]).stat()
         except OSError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -438,6 +439,16 @@ def test_views_outlive_their_ring(ring_name: str) -> None:
         with reader.view() as seen:
             data = seen.data
     assert data[0, 0] == 5
+
+
+def test_closing_lets_the_memory_go(ring_name: str) -> None:
+    """A closed end that is still referred to maps nothing of the data."""
+    with RingWriter.create(ring_name, shape=(2**20,), dtype="u1", slots=8) as writer:
+        reader = RingReader.attach(ring_name)
+        reader.close()
+        mapped = Path("/proc/self/maps").read_text(encoding="utf-8").count(writer.segment_name)
+    kept = Path("/proc/self/maps").read_text(encoding="utf-8").count(writer.segment_name)
+    assert (mapped, kept) == (6 + 2, 2 + 2)  # words and table of each, times and data twice of the open one
 
 
 def test_notices_are_sent_only_to_those_who_armed(ring_name: str) -> None:
