@@ -73,6 +73,13 @@ export class Card {
     this.facts.drops.classList.toggle("bad", Object.values(lost ?? {}).some((n) => n > 0));
   }
 
+  // What was known a moment ago is not known any more.
+  forget() {
+    const pill = this.root.querySelector(".pill");
+    this.root.dataset.state = pill.dataset.state = pill.lastElementChild.textContent = "unknown";
+    this.facts.rate.textContent = this.facts.age.textContent = "-";
+  }
+
   // Facts that come with what was drawn.
   showDrawn(header) {
     this.root.dataset.sequence = header.sequence;

@@ -9,17 +9,22 @@ const at = (id) => document.getElementById(id);
 const cards = new Map(); // by the stream's id on the wire
 const RETRY_MS = 1000;
 
-// For tests and the curious: what was drawn since the page was opened.
+// For tests and the curious: what was drawn since the page was opened, and a way to lose the connection.
 const drawn = { ticks: 0, images: 0, lines: 0 };
 globalThis.drawn = drawn;
+globalThis.disconnect = () => current?.close();
+let current = null;
 
 function connect() {
   const socket = new WebSocket(new URL("socket", location.href.replace(/^http/, "ws")));
+  current = socket;
   socket.binaryType = "arraybuffer";
   socket.onopen = () => setLink("open", "live");
   socket.onmessage = ({ data }) => onFrame(socket, data);
   socket.onclose = () => {
     setLink("closed", "connection lost");
+    for (const card of cards.values()) card.forget();
+    showRecording({ state: "unknown", name: "", seconds: null });
     setTimeout(connect, RETRY_MS);
   };
 }

@@ -206,7 +206,7 @@ def test_events_and_recording_come_from_messages(page: Any, view: View) -> None:
 def test_stream_that_appears_later_gets_a_card(page: Any, rings: TerminalRings) -> None:
     """A second set of rings, made while the page is open."""
     more = TerminalRings(RIG)
-    more.add("pilot3.depth", (64, 64), "<u2", 20.0, lambda n: 50 * n[:, None, None] + np.arange(4096).reshape(64, 64))
+    more.add("pilot3.depth", (64, 64), "<u2", 20.0, lambda n: (50 * n[:, None] + np.arange(4096)) % 4096)
     with more:
         eventually(lambda: page.locator('[data-stream="pilot3.depth"]').count() == 1)
         blank = picture(page, "pilot3.depth")
@@ -220,6 +220,22 @@ def test_view_greets_with_the_url_and_answers_ping(view: View) -> None:
     answer = view.station.request("T.view", "PING")
     assert view.greeting["url"] == answer["url"]
     assert json.dumps(answer)
+
+
+def test_page_without_a_view_calls_nothing_live(page: Any) -> None:
+    """When the connection is lost the page says so, and neither ages nor marks of before stay on it."""
+    look = """new Promise(resolve => {
+        disconnect();
+        const wait = () => {
+            if (document.body.dataset.link !== "closed") return setTimeout(wait, 5);
+            const texts = (where) => [...document.querySelectorAll(where)].map((part) => part.innerText);
+            resolve([texts("#link-text"), texts(".card .state"), texts('[data-fact="age"]'), texts("#recording-text")]);
+        };
+        wait();
+    })"""
+
+    assert [["connection lost"], ["unknown"] * 3, ["-"] * 3, ["-"]] == page.evaluate(look)
+    eventually(lambda: state(page, "pilot1.cam0") == "live")
 
 
 def test_console_stayed_silent(page: Any, wrong: list[str]) -> None:
