@@ -48,7 +48,8 @@ class Links:
         self._queues: dict[Peer, deque[list[Buffer]]] = {}
         self._bytes: dict[Peer, int] = {}
         self._poller = Poller()
-        self._monitors: dict[Socket, Socket] = {}
+        self._monitors: dict[int, Socket] = {}
+        """By descriptor: polling a monitor as a socket would cost several system calls in every turn."""
         if listen_endpoint is not None:
             self.router = context.router(listen_endpoint, max_message=MAX_FRAME_BYTES)
             self._watch(self.router)
@@ -64,9 +65,9 @@ class Links:
         """Return the sockets and descriptors with news, after `timeout_s` at the latest."""
         return self._poller.poll(timeout_s)
 
-    def monitored_by(self, source: Socket | int) -> Socket | None:
-        """Return the socket whose link `source` tells of; None if it is no monitor."""
-        return self._monitors.get(source) if isinstance(source, Socket) else None
+    def monitored_by(self, descriptor: int) -> Socket | None:
+        """Return the socket whose link `descriptor` tells of; None if it is no monitor's."""
+        return self._monitors.get(descriptor)
 
     def send(self, peer: Peer, frames: Sequence[Buffer]) -> Fate:
         """Send to a neighbour, or queue."""
@@ -105,9 +106,9 @@ class Links:
 
     def _watch(self, socket: Socket) -> None:
         self._poller.register(socket)
-        monitor = socket.watch_link()
-        self._monitors[monitor] = socket
-        self._poller.register(monitor)
+        descriptor = socket.watch_link().fileno()
+        self._monitors[descriptor] = socket
+        self._poller.register(descriptor)
 
     def _send_now(self, peer: Peer, frames: Sequence[Buffer]) -> Fate:
         try:

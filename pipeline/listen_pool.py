@@ -13,6 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
+from queue import SimpleQueue
 from typing import Any, Final
 
 from .log import RateLimit
@@ -51,12 +52,13 @@ class ListenPool:
         self.name = name
         self.threads = threads
         self._lock = threading.Lock()
-        self._news = threading.Condition(self._lock)
+        self._handed: SimpleQueue[_Lane | None] = SimpleQueue()
+        """Lanes given to threads that wait; each is for exactly one of them."""
         self._lanes: dict[Hashable, _Lane] = {}
         self._ready: deque[_Lane] = deque()
         self._workers: set[threading.Thread] = set()
         self._idle = 0
-        """Threads that wait for a lane and that nobody has woken yet."""
+        """Threads that wait for a lane and that nobody has given one yet."""
         self._blocked = 0
         self._bytes = 0
         self._is_closed = False
@@ -80,8 +82,7 @@ class ListenPool:
                 return
             found = self._lanes[lane] = _Lane(lane)
             found.tasks.append((run, args, size))
-            self._ready.append(found)
-            self._wake_one()
+            self._offer(found)
 
     def close(self, timeout_s: float) -> None:
         """Let running listens end, drop waiting ones, join the threads (but not the calling one)."""
@@ -91,7 +92,8 @@ class ListenPool:
             self._ready.clear()
             self._lanes.clear()
             workers = list(self._workers)
-            self._news.notify_all()
+            for _ in workers:
+                self._handed.put(None)
         for worker in workers:
             if worker is not threading.current_thread():
                 worker.join(max(0.0, deadline - time.monotonic()))
@@ -102,18 +104,21 @@ class ListenPool:
         with self._lock:
             self._blocked += 1
             if self._ready:
-                self._wake_one()
+                self._offer(self._ready.popleft())
         try:
             yield
         finally:
             with self._lock:
                 self._blocked -= 1
 
-    def _wake_one(self) -> None:
+    def _offer(self, lane: _Lane) -> None:
+        """Give a lane to a thread that waits, or to whichever is free next; with the lock held."""
         if self._idle:
             self._idle -= 1
-            self._news.notify()
-        elif len(self._workers) < min(self.threads + self._blocked, MAX_THREADS):
+            self._handed.put(lane)
+            return
+        self._ready.append(lane)
+        if len(self._workers) < min(self.threads + self._blocked, MAX_THREADS):
             worker = threading.Thread(target=self._work, name=f"{self.name}.listen", daemon=True)
             self._workers.add(worker)
             worker.start()
@@ -124,7 +129,7 @@ class ListenPool:
         while True:
             with self._lock:
                 lane = self._next_lane(lane)
-                if lane is None:
+                if lane is None or self._is_closed:
                     self._workers.discard(threading.current_thread())
                     return
                 run, args, size = lane.tasks.popleft()
@@ -149,12 +154,16 @@ class ListenPool:
                 self._ready.append(lane)
         if is_superfluous:
             return None
-        while not self._ready:
-            if self._is_closed:
-                return None
-            self._idle += 1
-            self._news.wait()
-        return None if self._is_closed else self._ready.popleft()
+        if self._is_closed:
+            return None
+        if self._ready:
+            return self._ready.popleft()
+        self._idle += 1
+        self._lock.release()
+        try:
+            return self._handed.get()
+        finally:
+            self._lock.acquire()
 
     def __repr__(self) -> str:
         return f"<ListenPool {self.name} threads={len(self._workers)} blocked={self._blocked} lanes={len(self._lanes)}>"

@@ -19,9 +19,21 @@ DEFAULT_TTL: Final = 5
 """Sends of a message that nobody confirms, the first included; the seed documents say "typically 5 times"."""
 
 _contents: Final = decoder_of(Content)
+_DEFAULTS: Final[dict[str, Any]] = {
+    "id": None,
+    "to": None,
+    "sender": None,
+    "key": None,
+    "value": None,
+    "flags": None,
+    "timestamp": "",
+    "ttl": DEFAULT_TTL,
+    "changed": False,
+    "serialized": None,
+    "blosc": False,
+}
+_OURS: Final = frozenset(_DEFAULTS)
 _NOT_SENT: Final = frozenset(("changed", "serialized", "blosc"))
-_HEADER: Final = frozenset(("id", "to", "sender", "key", "value", "flags", "timestamp", "ttl"))
-_OURS: Final = _NOT_SENT | _HEADER
 
 
 class Message:
@@ -66,8 +78,7 @@ class Message:
             MalformedError: `msg` is not what `serialize` returns.
         """
         mine = self.__dict__
-        mine.update(id=None, to=None, sender=None, key=None, value=None, flags={}, timestamp="", ttl=DEFAULT_TTL)
-        mine.update(changed=False, serialized=None, blosc=False)
+        mine.update(_DEFAULTS)
         if msg is not None:
             self._read(msg)
         if fields:

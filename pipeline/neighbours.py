@@ -11,7 +11,6 @@ from .hub_counts import HubCounts
 from .links import Fate, Links
 from .log import RateLimit
 from .peers import Peer, PeerEvent, Peers, PeerState, read_identity
-from .transport import Socket
 from .wire import DELIMITER, VERSION, Kind, Tag
 
 _log: Final = logging.getLogger(__name__)
@@ -99,9 +98,9 @@ class Neighbours:
         self._peers.lose(peer)
         self._tell(None)
 
-    def on_link(self, monitor: Socket, now: float) -> None:
+    def on_link(self, descriptor: int, now: float) -> None:
         """A connection came or went."""
-        socket = self._links.monitored_by(monitor)
+        socket = self._links.monitored_by(descriptor)
         if socket is None:
             return
         went = "down" in socket.link_events()

@@ -175,7 +175,7 @@ class Outbox:
         elif tag.other == item.bound:
             if item.stage is Stage.SENT and item.sends == 1:
                 recipient.round_s += (now - item.first_sent - recipient.round_s) * _SMOOTHING
-            self._step(item, _ANSWERS[Kind(tag.kind)], now, effects, body=body)
+            self._step(item, _ANSWERS[tag.kind], now, effects, body=body)
         return effects
 
     def on_unroutable(self, counter: int, reason: str, now: float, *, has_left: bool = True) -> Effects:
@@ -305,7 +305,8 @@ class Outbox:
                 self._back_off(item, now)
                 effects.append(Progress(item.counter))
             else:
-                end = Settle(item.counter, _STATES[item.stage], body, reason or _why(before, event, item))
+                why = reason or ("" if body else _why(before, event, item))
+                end = Settle(item.counter, _STATES[item.stage], body, why)
                 self._settle(item, before, end, now, effects)
         recipient = self._recipients[item.path[-1]]
         if recipient.binder is item and item.stage is not Stage.BINDING:
@@ -380,7 +381,7 @@ class Outbox:
             recipient.lanes.pop(item.key, None)
 
 
-_ANSWERS: Final = {
+_ANSWERS: Final[dict[int, Event]] = {
     Kind.RECEIVED: Event.RECEIVED,
     Kind.DONE: Event.DONE,
     Kind.FAILED: Event.FAILED,

@@ -10,7 +10,13 @@ from enum import Enum
 from typing import Final
 
 
-class Stage(Enum):
+class _Word(Enum):
+    """An enum whose members hash by identity, in C: the tables are looked up for every message."""
+
+    __hash__ = object.__hash__
+
+
+class Stage(_Word):
     """Where a confirmed message is, at its sender."""
 
     WAITING = "waiting"
@@ -28,7 +34,7 @@ class Stage(Enum):
     UNKNOWN = "unknown"
 
 
-class Event(Enum):
+class Event(_Word):
     """What can happen to it."""
 
     OPENED = "window open, boot unknown"
@@ -45,7 +51,7 @@ class Event(Enum):
     UNROUTABLE = "no way there; sent at most once"
 
 
-class Act(Enum):
+class Act(_Word):
     """What the session does about it."""
 
     ASK = "ask"
@@ -93,7 +99,7 @@ SENDER: Final[dict[tuple[Stage, Event], Row]] = {
 }
 
 
-class Place(Enum):
+class Place(_Word):
     """Where a confirmed message is, at its recipient."""
 
     NEW = "new"
@@ -105,7 +111,7 @@ class Place(Enum):
     """The sender asked before it came: it will never run."""
 
 
-class Arrival(Enum):
+class Arrival(_Word):
     """What can happen to it there."""
 
     MESSAGE = "message"
@@ -115,7 +121,7 @@ class Arrival(Enum):
     LATE = "still running after 50 ms"
 
 
-class Answer(Enum):
+class Answer(_Word):
     """What the recipient does about it."""
 
     DELIVER = "deliver"

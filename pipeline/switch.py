@@ -49,6 +49,9 @@ HasRoom = Callable[[bytes, Message, int], bool]
 
 _SOON_S: Final = 0.001
 """How soon to try again what zmq could not take."""
+_SLEPT_S: Final = 0.00005
+"""A poll that took longer has slept: traffic is light, so one message is read and the interpreter lock given up at once
+for the listen; looking whether there is more would hold it for longer than a listen takes to start."""
 _LINGER_S: Final = 0.2
 """Time for what zmq has taken to leave after closing."""
 
@@ -195,19 +198,21 @@ class Switch:
 
     def _turn(self) -> None:
         """Wait for news and handle it."""
-        wait = 0.0
+        wait, began = 0.0, time.monotonic()
         if not self._commands:
-            wait = min(self._neighbours.next_beat, self._session.next_due) - time.monotonic()
+            wait = min(self._neighbours.next_beat, self._session.next_due) - began
             if self._links.queued:
                 wait = min(wait, _SOON_S)
-        for source in self._links.poll(max(0.0, wait)):
+        ready = self._links.poll(max(0.0, wait))
+        most = MAX_DRAIN if time.monotonic() - began < _SLEPT_S else 1
+        for source in ready:
             if source is self._links.router or source is self._links.dealer:
-                self._drain(source)
+                self._drain(source, most)
             elif source == self._wake_fd:
                 with self._lock:
                     os.eventfd_read(self._wake_fd)
                     self._is_awake = False
-            elif isinstance(source, Socket):
+            elif isinstance(source, int):
                 self._neighbours.on_link(source, time.monotonic())
         for _ in range(len(self._commands)):
             run, args = self._commands.popleft()
@@ -222,9 +227,9 @@ class Switch:
         if now >= self._neighbours.next_beat:
             self._neighbours.on_tick(now)
 
-    def _drain(self, socket: Socket) -> None:
+    def _drain(self, socket: Socket, most: int) -> None:
         is_router = socket is self._links.router
-        for _ in range(MAX_DRAIN):
+        for _ in range(most):
             frames = socket.receive_copy()
             if frames is None:
                 return

@@ -111,6 +111,10 @@ class Socket:
             parts.append(part.bytes)
         return parts
 
+    def fileno(self) -> int:
+        """Return a descriptor that becomes readable once when there is news; read until there is none after that."""
+        return int(self.raw.getsockopt(zmq.FD))
+
     def subscribe(self, prefix: bytes) -> None:
         """Receive what begins with `prefix` (SUB sockets)."""
         self.raw.setsockopt(zmq.SUBSCRIBE, prefix)

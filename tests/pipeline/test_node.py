@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from support.waiting import eventually
 from pipeline import (
     ClosedError,
     DuplicateIdError,
+    EndpointInUseError,
     ExpiredError,
     Hub,
     Message,
@@ -364,6 +366,10 @@ def _who(asker: Hub, name: str) -> Any:
 
 
 def _free_port() -> int:
-    probe = Hub("probe", listen_endpoint=ANY_PORT)
-    probe.release()
-    return port_of(probe.endpoint)
+    """Return a port that stays free: below those that outgoing and reconnecting connections take for themselves."""
+    while True:
+        try:
+            with Hub("probe", listen_endpoint=f"tcp://127.0.0.1:{random.randrange(20000, 32000)}") as probe:
+                return port_of(probe.endpoint)
+        except EndpointInUseError:
+            continue
