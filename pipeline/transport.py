@@ -36,6 +36,7 @@ MAX_MESSAGE: Final = 256 * 1024 * 1024
 WELCOME: Final = b"\x00welcome"
 """First message of a publisher to a new subscriber: from then on no notice is lost for want of a subscription."""
 
+_UNBIND_MS: Final = 500
 _LAST: Final = int(zmq.NOBLOCK)
 _MORE: Final = int(zmq.NOBLOCK | zmq.SNDMORE)
 """Flags as numbers: combining zmq's enums costs more than sending a small frame."""
@@ -150,13 +151,23 @@ class Socket:
 
     def close(self, linger_s: float = 0.0) -> None:
         """Close; messages not yet sent are given `linger_s` to leave.  The port of a bound socket is free at once."""
+        self._stop_watching()
         if self._is_bound:
-            self.raw.unbind(self.endpoint)
+            self._unbind()
+        self.raw.close(int(linger_s * 1000))
+
+    def _stop_watching(self) -> None:
         if self._monitor is not None:
             self.raw.disable_monitor()
             self._monitor.close(0)
             self._monitor = None
-        self.raw.close(int(linger_s * 1000))
+
+    def _unbind(self) -> None:
+        """Stop listening and wait until zmq's own thread has closed the port; it takes a moment, rarely more."""
+        self._monitor = self.raw.get_monitor_socket(zmq.EVENT_CLOSED)
+        self.raw.unbind(self.endpoint)
+        self._monitor.poll(_UNBIND_MS)
+        self._stop_watching()
 
     def __repr__(self) -> str:
         return f"<Socket {zmq.SocketType(self.raw.socket_type).name} {self.endpoint}>"
@@ -229,8 +240,8 @@ class Context:
         raw.setsockopt(zmq.MAXMSGSIZE, max_message)
         raw.setsockopt(zmq.RECONNECT_IVL, 50)
         raw.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
-        # The kernel finds a peer that vanished.  zmq's own heartbeats may take down a connection whose input is held back,
-        # and the reconnect then trips an assertion that ends the process (libzmq issue 3937; seen here as well).
+        # The kernel finds a peer that vanished.  zmq's own heartbeats may take down a connection whose input is held
+        # back, and the reconnect then trips an assertion that ends the process (libzmq issue 3937; seen here as well).
         raw.setsockopt(zmq.TCP_KEEPALIVE, 1)
         raw.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 5)
         raw.setsockopt(zmq.TCP_KEEPALIVE_INTVL, 2)

@@ -1,7 +1,7 @@
 """The life of a child process: how it is configured, how it ends, what its exit code means.
 
-A child is `python -m stations PART NAME`.  Its first line on stdin is a `Brief` in JSON; stdin stays open as long as the
-parent lives, so its end means that the parent is gone.  The kernel's parent-death signal says the same a little
+A child is `python -m stations PART NAME`.  Its first line on stdin is a `Brief` in JSON; stdin stays open as long as
+the parent lives, so its end means that the parent is gone.  The kernel's parent-death signal says the same a little
 earlier (Linux); both only set `Child.stopping`, and whoever does not leave within `GRACE_S` is ended.
 
 | exit code | meaning | what the supervisor does |

@@ -1,8 +1,8 @@
 """Starts the processes of a rig, restarts those that die, ends them all when it ends.
 
-Children are `python -m stations PART NAME`, started by `Popen` from the thread that created the supervisor, never forked: a
-forked process would share zmq sockets and lose their messages.  `Supervisor.do_work` is called over and over by that
-same thread (the kernel's parent-death signal is tied to it); it never waits.
+Children are `python -m stations PART NAME`, started by `Popen` from the thread that created the supervisor, never
+forked: a forked process would share zmq sockets and lose their messages.  `Supervisor.do_work` is called over and over
+by that same thread (the kernel's parent-death signal is tied to it); it never waits.
 """
 
 from __future__ import annotations

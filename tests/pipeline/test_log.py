@@ -22,7 +22,7 @@ def test_a_line_is_json_with_time_level_process_and_error(tmp_path: Path) -> Non
     """What went wrong is in the line, traceback and all."""
     path = start_log("pilot1", LogOptions(str(tmp_path / "logs")))
     try:
-        raise ValueError("shape (3,) expected (4,)")
+        (0,).index(1)
     except ValueError:
         logging.getLogger("a").exception("cannot send %s", "START")
     line = json.loads(path.read_text())
@@ -31,7 +31,7 @@ def test_a_line_is_json_with_time_level_process_and_error(tmp_path: Path) -> Non
         line[k] for k in ("level", "process", "logger", "message")
     )
     assert line["time"].endswith("+00:00")
-    assert "ValueError: shape (3,) expected (4,)" in line["error"]
+    assert "ValueError: tuple.index(x): x not in tuple" in line["error"]
 
 
 def test_a_flood_is_cut_and_counted() -> None:

@@ -112,52 +112,58 @@ def test_stopping_before_the_start_ends_at_once() -> None:
     assert Finished({}) in a_run().stop("interrupted", 0.0)
 
 
+class Rig:
+    """A run and its members, who die, come back, answer and fail as they are told."""
+
+    def __init__(self) -> None:
+        self.run = a_run(duration_s=3.0)
+        self.boots = dict.fromkeys((RECORDER, *PILOTS), 0)
+        self.pending: list[Send] = []
+        self.finished: list[Finished] = []
+        self.now = 0.0
+
+    def take(self, effects: list[Effect]) -> None:
+        self.pending.extend(effect for effect in effects if isinstance(effect, Send))
+        self.finished.extend(effect for effect in effects if isinstance(effect, Finished))
+
+    def die(self, name: str) -> None:
+        self.take(self.run.on_death(name))
+        self.pending = [send for send in self.pending if send.to != name]
+
+    def come_back(self, name: str) -> None:
+        self.pending = [send for send in self.pending if send.to != name]
+        self.boots[name] += 1
+        self.take(self.run.on_handshake(here(name, str(self.boots[name])), self.now))
+
+    def answer(self, _name: str) -> None:
+        if self.pending:
+            send = self.pending.pop(0)
+            self.take(self.run.on_answer(send.to, send.key, answer_of(send), self.now))
+
+    def fail(self, _name: str) -> None:
+        if self.pending:
+            send = self.pending.pop(0)
+            self.take(self.run.on_failure(send.to, send.key, "no", self.now))
+
+    def tick(self, _name: str) -> None:
+        self.take(self.run.on_tick(self.now))
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_every_run_ends_whoever_dies_when(data: st.DataObject) -> None:
     """Random deaths, returns, errors and answers; afterwards, everybody answering, the run finishes."""
-    run = a_run(duration_s=3.0)
-    boots = dict.fromkeys((RECORDER, *PILOTS), 0)
-    pending: list[Send] = []
-    finished: list[Finished] = []
-    now = 0.0
-
-    def take(effects: list[Effect]) -> None:
-        pending.extend(effect for effect in effects if isinstance(effect, Send))
-        finished.extend(effect for effect in effects if isinstance(effect, Finished))
-
-    def come_back(name: str) -> None:
-        boots[name] += 1
-        take(run.on_handshake(here(name, str(boots[name])), now))
-
-    def answer_first() -> None:
-        send = pending.pop(0)
-        take(run.on_answer(send.to, send.key, answer_of(send), now))
-
+    rig = Rig()
+    happenings = [rig.die, rig.come_back, rig.answer, rig.fail, rig.tick]
     for _ in range(data.draw(st.integers(0, 40))):
-        now += data.draw(st.sampled_from([0.0, 0.3, 2.0]))
-        what = data.draw(st.sampled_from(["die", "back", "answer", "fail", "tick"]))
-        name = data.draw(st.sampled_from(sorted(boots)))
-        if what == "die":
-            take(run.on_death(name))
-            pending = [send for send in pending if send.to != name]
-        elif what == "back":
-            pending = [send for send in pending if send.to != name]
-            come_back(name)
-        elif what == "answer" and pending:
-            answer_first()
-        elif what == "fail" and pending:
-            send = pending.pop(0)
-            take(run.on_failure(send.to, send.key, "no", now))
-        else:
-            take(run.on_tick(now))
-    for name in boots:
-        pending = [send for send in pending if send.to != name]
-        come_back(name)
+        rig.now += data.draw(st.sampled_from([0.0, 0.3, 2.0]))
+        data.draw(st.sampled_from(happenings))(data.draw(st.sampled_from(sorted(rig.boots))))
+    for name in rig.boots:
+        rig.come_back(name)
     for _ in range(100):
-        while pending:
-            answer_first()
-        now += 1.0
-        take(run.on_tick(now))
+        while rig.pending:
+            rig.answer("")
+        rig.now += 1.0
+        rig.tick("")
 
-    assert 1 == len(finished)
+    assert 1 == len(rig.finished)

@@ -100,7 +100,8 @@ def test_children_leave_when_their_supervisor_is_killed(tmp_path: Path, part: st
     program = (
         "import sys, time; from stations.supervisor import *; from pipeline.log import LogOptions\n"
         f"s = Supervisor(LogOptions({str(tmp_path / 'logs')!r}), lambda e: None)\n"
-        f"s.start(ChildSpec('child', 'a part', {{}}, module={part!r})); print(s.pids()['child'], flush=True); time.sleep(60)"
+        f"s.start(ChildSpec('child', 'a part', {{}}, module={part!r})); print(s.pids()['child'], flush=True)\n"
+        "time.sleep(60)"
     )
     parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
     assert parent.stdout is not None

@@ -108,11 +108,11 @@ class PeerHybrid(Peer):
     """A reader that spins for 100 us before it sleeps."""
 
     name = "pipeline ring, hybrid"
-    waiter = staticmethod(partial(HybridWaiter, spin_s=100e-6))  # type: ignore[assignment]
+    waiter: ClassVar[WaiterFactory] = partial(HybridWaiter, spin_s=100e-6)
 
 
 class PeerSpin(Peer):
     """A reader with a core of its own."""
 
     name = "pipeline ring, spin"
-    waiter = SpinWaiter
+    waiter: ClassVar[WaiterFactory] = SpinWaiter
