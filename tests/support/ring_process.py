@@ -4,7 +4,7 @@
     python -m support.ring_process read NAME '{"policy": "lossless", …}'
 
 Every word of an item follows from its sequence and its place: a byte of another item anywhere in it is found.  Each
-process prints one JSON line when it is ready and one when it has ended; a writer is sent a line to begin and one to end.
+process prints one JSON line when it is ready and one when it has ended; a writer is told by a line to begin and to end.
 """
 
 from __future__ import annotations
