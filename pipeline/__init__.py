@@ -25,9 +25,10 @@ from .errors import (
     UnsendableError,
 )
 from .forward import Forwarder, ForwardReport
-from .hub import Hub, Listen
+from .hub import Hub
 from .hub_counts import HubStatistics
 from .ingest import Ingest, IngestReport
+from .listening import Listen
 from .message import Message
 from .node import NetNode
 from .notify import Notices, NoticeWaiter, Notifier

@@ -135,7 +135,7 @@ class Socket:
     def watch_link(self) -> Socket:
         """Return the monitor socket that tells of the link; register it with the poller, read it by `link_events`."""
         if self._monitor is None:
-            self._monitor = self.raw.get_monitor_socket(sum(_LINK_EVENTS))
+            self._monitor = self.raw.get_monitor_socket(sum(_LINK_EVENTS) | zmq.EVENT_CLOSED)
         return Socket(self._monitor, f"monitor of {self.endpoint}")
 
     def link_events(self) -> list[LinkEvent]:
@@ -146,28 +146,28 @@ class Socket:
                 event = parse_monitor_message(self._monitor.recv_multipart(zmq.NOBLOCK))
             except zmq.Again:
                 break
-            found.append(_LINK_EVENTS[int(event["event"])])
+            if int(event["event"]) in _LINK_EVENTS:
+                found.append(_LINK_EVENTS[int(event["event"])])
         return found
 
     def close(self, linger_s: float = 0.0) -> None:
         """Close; messages not yet sent are given `linger_s` to leave.  The port of a bound socket is free at once."""
-        self._stop_watching()
         if self._is_bound:
             self._unbind()
-        self.raw.close(int(linger_s * 1000))
-
-    def _stop_watching(self) -> None:
         if self._monitor is not None:
             self.raw.disable_monitor()
             self._monitor.close(0)
             self._monitor = None
+        self.raw.close(int(linger_s * 1000))
 
     def _unbind(self) -> None:
         """Stop listening and wait until zmq's own thread has closed the port; it takes a moment, rarely more."""
-        self._monitor = self.raw.get_monitor_socket(zmq.EVENT_CLOSED)
+        self.watch_link()
         self.raw.unbind(self.endpoint)
-        self._monitor.poll(_UNBIND_MS)
-        self._stop_watching()
+        monitor = self._monitor
+        while monitor is not None and monitor.poll(_UNBIND_MS):
+            if parse_monitor_message(monitor.recv_multipart())["event"] == zmq.EVENT_CLOSED:
+                return
 
     def __repr__(self) -> str:
         return f"<Socket {zmq.SocketType(self.raw.socket_type).name} {self.endpoint}>"
