@@ -58,44 +58,6 @@ static inline void cpu_relax(void)
     __builtin_ia32_pause();
 #elif defined(__aarch64__)
     __asm__ __volatile__("yield");
-/* Arguments by position or by name, without building a dict. `most` in all, the first `least` required. */
-static int parse_arguments(const char *function, PyObject *const *args, Py_ssize_t n, PyObject *names, int most,
-                           int least, const char *const *known, PyObject **out)
-{
-    if (n > most) {
-        PyErr_Format(PyExc_TypeError, "%s() takes at most %d arguments", function, most);
-        return -1;
-    }
-    for (Py_ssize_t i = 0; i < n; i++)
-        out[i] = args[i];
-    Py_ssize_t named = names ? PyTuple_Size(names) : 0;
-    for (Py_ssize_t k = 0; k < named; k++) {
-        PyObject *name = PyTuple_GetItem(names, k);
-        int i = 0;
-        while (i < most && PyUnicode_CompareWithASCIIString(name, known[i]) != 0)
-            i++;
-        if (i == most || out[i]) {
-            PyErr_Format(PyExc_TypeError, "%s() got an unexpected or repeated argument %R", function, name);
-            return -1;
-        }
-        out[i] = args[n + k];
-    }
-    for (int i = 0; i < least; i++)
-        if (!out[i]) {
-            PyErr_Format(PyExc_TypeError, "%s() needs %s", function, known[i]);
-            return -1;
-        }
-    return 0;
-}
-
-static int time_or(PyObject *object, int64_t otherwise, int64_t *out)
-{
-    if (object && object != Py_None)
-        return as_i64(object, out);
-    *out = otherwise;
-    return 0;
-}
-
 #endif
 }
 
