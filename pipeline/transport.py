@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import itertools
 import math
 import socket
 import threading
@@ -47,6 +48,8 @@ _LINK_EVENTS: Final[dict[int, LinkEvent]] = {
     int(zmq.EVENT_HANDSHAKE_FAILED_AUTH): "refused",
     int(zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL): "refused",
 }
+
+_monitor_numbers: Final = itertools.count()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +138,10 @@ class Socket:
     def watch_link(self) -> Socket:
         """Return the monitor socket that tells of the link; register it with the poller, read it by `link_events`."""
         if self._monitor is None:
-            self._monitor = self.raw.get_monitor_socket(sum(_LINK_EVENTS) | zmq.EVENT_CLOSED)
+            # A name of our own: pyzmq's is made of the file descriptor, which a new socket may get before the old
+            # name is free.
+            name = f"inproc://monitor-{next(_monitor_numbers)}"
+            self._monitor = self.raw.get_monitor_socket(sum(_LINK_EVENTS) | zmq.EVENT_CLOSED, name)
         return Socket(self._monitor, f"monitor of {self.endpoint}")
 
     def link_events(self) -> list[LinkEvent]:
