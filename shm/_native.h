@@ -28,8 +28,10 @@
 
 typedef _Atomic uint64_t word;
 typedef _Atomic uint32_t half;
+typedef _Atomic int64_t instant; /* a time in the ring: it may change while a reader that is lapped copies it */
 
-_Static_assert(sizeof(word) == 8 && sizeof(half) == 4, "shared words must be plain machine words");
+_Static_assert(sizeof(word) == 8 && sizeof(half) == 4 && sizeof(instant) == 8,
+               "shared words must be plain machine words");
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "shared words must be lock-free: the peer is another process");
 
 /* Copies of at least this many bytes let other Python threads run (taking the GIL back costs about 1 us). */

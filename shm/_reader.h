@@ -266,10 +266,10 @@ static PyObject *Reader_take_blob(Reader *q, PyObject *Py_UNUSED(ignored))
     if (ring_check(r) < 0)
         return NULL;
     for (int attempt = 0; attempt < 8 && reader_begin(q, 1, &first); attempt++) {
-        uint64_t length = r->lengths ? *(volatile uint64_t *)&r->lengths[first % r->times_slots] : r->item_bytes;
+        uint64_t length = r->lengths ? LOAD(r->lengths + first % r->times_slots) : r->item_bytes;
         if (length > r->item_bytes)
             length = r->item_bytes; /* clamped before use: it may be changing; validated after */
-        int64_t time_ns = r->times[first % r->times_slots];
+        int64_t time_ns = LOAD(r->times + first % r->times_slots);
         PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)length);
         if (!bytes)
             return NULL;

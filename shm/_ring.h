@@ -16,8 +16,8 @@ typedef struct {
     uint64_t entry_bytes, capacity, entry_state, entry_demotions;
     uint64_t entry_position, entry_skipped, entry_lapped, entry_torn, entry_taken;
     char *data;
-    int64_t *times;
-    uint64_t *lengths; /* NULL unless a blob ring */
+    instant *times;
+    word *lengths; /* NULL unless a blob ring */
     uint64_t slots, item_bytes, stride, times_slots, first;
     PyObject *dtype;              /* strong; None for blobs */
     PyObject *shape_tuple;        /* strong */
@@ -104,8 +104,8 @@ static int ring_sizes(Ring *r)
     if (r->lengths_map && check_span(r->lengths_map, "lengths", r->times_slots, 8) < 0)
         return -1;
     r->data = r->data_map->base;
-    r->times = (int64_t *)r->times_map->base;
-    r->lengths = r->lengths_map ? (uint64_t *)r->lengths_map->base : NULL;
+    r->times = (instant *)r->times_map->base;
+    r->lengths = r->lengths_map ? (word *)r->lengths_map->base : NULL;
     return 0;
 }
 

@@ -123,9 +123,9 @@ static int writer_wake(Writer *w)
 static int writer_publish(Writer *w, uint64_t k, int64_t time_ns, int64_t period_ns)
 {
     Ring *r = &w->ring;
-    int64_t *times = r->times + w->start % r->times_slots; /* mapped twice: a run never wraps */
+    instant *times = r->times + w->start % r->times_slots; /* mapped twice: a run never wraps */
     for (uint64_t i = 0; i < k; i++)
-        times[i] = time_ns + (int64_t)i * period_ns;
+        STORE(times + i, time_ns + (int64_t)i * period_ns);
     w->open = 0;
     if (!k)
         return 0;
@@ -290,7 +290,7 @@ static PyObject *Writer_publish_blob(Writer *w, PyObject *const *args, Py_ssize_
         PyErr_SetString(ClosedError, "this claim was published or left already; claim again");
         return NULL;
     }
-    w->ring.lengths[start % w->ring.times_slots] = length;
+    STORE(w->ring.lengths + start % w->ring.times_slots, length);
     if (writer_publish(w, 1, time_ns, 0) < 0)
         return NULL;
     Py_RETURN_NONE;
@@ -328,7 +328,7 @@ static PyObject *write_views(Writer *w, Py_buffer *views, Py_ssize_t n, PyObject
         if (ring_leave(r) < 0)
             return NULL;
     }
-    r->lengths[start % r->times_slots] = length;
+    STORE(r->lengths + start % r->times_slots, length);
     return writer_publish(w, 1, time_ns, 0) < 0 ? NULL : PyLong_FromUnsignedLongLong(start);
 }
 
