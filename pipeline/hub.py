@@ -155,9 +155,12 @@ class Hub:
     def on_peer(self, call: PeerCallback) -> None:
         """Call with (id, `PeerState`, boot) whenever a neighbour joins, is late, is lost or restarts.
 
-        In order, on a listen thread.
+        In order, on a listen thread; at once for each neighbour that is here already.
         """
         self._peer_callbacks.append(call)
+        for peer in self.peers():
+            if peer.state is not PeerState.LOST:
+                self._pool.submit("peers", call, peer.id, peer.state, peer.boot)
 
     def prepare_message(
         self,

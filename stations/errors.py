@@ -6,6 +6,7 @@ StationError
 │   ├── SourceError             a source that cannot be found, opened or decoded
 │   ├── MissingExtraError       an optional package is not installed
 │   ├── RigRunsError            a station of that rig runs on this machine already
+│   ├── NoPortError             no port is free
 │   ├── OutputError             the folder for recordings and logs cannot be made or written
 │   └── AlreadyToldError        a process of the rig has told the user what is wrong
 ├── RigFailedError              a process died whose death stops the rig
@@ -44,6 +45,10 @@ class MissingExtraError(BadInputError, ImportError):
 
 class RigRunsError(BadInputError):
     """A station of that name runs on this machine already; stop it, or name the rig otherwise."""
+
+
+class NoPortError(BadInputError):
+    """Every port that the rig might choose is taken; name ports in the rig file."""
 
 
 class OutputError(BadInputError, OSError):

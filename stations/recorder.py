@@ -258,7 +258,8 @@ def record(child: Child, config: RecorderConfig) -> None:
             if state is PeerState.ALIVE:  # the Terminal came, or came back
                 node.send(key="HANDSHAKE", value=greeting)
 
-        node = NetNode(node_id, config.terminal, config.port, listens, upstream_ip=config.ip, on_peer=greet)
+        node = NetNode(node_id, config.terminal, config.port, listens, upstream_ip=config.ip)
+        node.on_peer(greet)
         try:
             while not child.stopping.is_set():
                 if not recorder.do_work(time.monotonic()):

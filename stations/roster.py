@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,12 +13,15 @@ import msgspec
 from pipeline.log import LogOptions
 
 from .config import Rig, StreamSection
+from .errors import NoPortError
 from .pilot import PilotConfig, StreamPlan
 from .sensor import SensorConfig
 from .supervisor import ChildSpec
 from .terminal import TerminalConfig
 
 Role = Literal["pilot", "terminal", "both"]
+
+FREE_PORTS: Final = range(20_000, 32_000)
 
 SENSORS: Final = 0
 PILOTS: Final = 1
@@ -28,14 +32,15 @@ SINKS: Final = 3
 
 def with_ports(rig: Rig) -> Rig:
     """Return the rig with a free port wherever it says 0; a child that is restarted then finds its old one."""
+    free = _free_ports()
     terminal = msgspec.structs.replace(
         rig.terminal,
-        msg_port=rig.terminal.msg_port or _free_port(),
-        data_port=rig.terminal.data_port or _free_port(),
-        view_port=rig.terminal.view_port or _free_port(),
+        msg_port=rig.terminal.msg_port or next(free),
+        data_port=rig.terminal.data_port or next(free),
+        view_port=rig.terminal.view_port or next(free),
     )
     pilots = {
-        name: msgspec.structs.replace(pilot, msg_port=pilot.msg_port or _free_port())
+        name: msgspec.structs.replace(pilot, msg_port=pilot.msg_port or next(free))
         for name, pilot in rig.pilots.items()
     }
     return msgspec.structs.replace(rig, terminal=terminal, pilots=pilots)
@@ -161,7 +166,18 @@ def _plan(rig: Rig, pilot: str, name: str, entry: StreamSection) -> StreamPlan:
     )
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _free_ports() -> Iterator[int]:
+    """Yield free ports below the range from which the kernel takes ports for connecting.
+
+    From within that range a peer that reconnects could get the very port of a station that is being restarted, and be
+    connected to itself.
+    """
+    for port in random.sample(FREE_PORTS, len(FREE_PORTS)):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        yield port
+    raise NoPortError(f"no port from {FREE_PORTS.start} up is free on 127.0.0.1; name ports in the rig file")

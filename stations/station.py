@@ -54,8 +54,9 @@ class Station:
             push_endpoint=push_endpoint,
             push_id=push_id,
             context=context,
-            on_peer=on_peer,
         )
+        if on_peer is not None:
+            self.hub.on_peer(on_peer)
 
     @property
     def endpoint(self) -> str:

@@ -48,7 +48,8 @@ async def _serve(child: Child, config: ViewConfig) -> None:
             if state is PeerState.ALIVE:  # the Terminal came, or came back
                 node.send(key="HANDSHAKE", value=greeting)
 
-        node = NetNode(node_id, config.terminal, config.port, listens, upstream_ip=config.ip, on_peer=greet)
+        node = NetNode(node_id, config.terminal, config.port, listens, upstream_ip=config.ip)
+        node.on_peer(greet)
         try:
             await server.run(child.stopping.is_set)
         finally:
