@@ -251,6 +251,8 @@ def test_joins_losses_and_restarts_are_told(tree: Tree) -> None:
     """`on_peer` hears of a neighbour's arrival, its goodbye, and its return under another boot."""
     heard: list[tuple[str, PeerState, int]] = []
     tree.pilot.on_peer(lambda *event: heard.append(event))
+    assert eventually(lambda: [("T", PeerState.ALIVE)] == [event[:2] for event in heard])  # was here already
+    heard.clear()
     first = tree.node("pilot1.cam0", tree.pilot)
     first.release()
     assert eventually(lambda: len(heard) == 2)
