@@ -230,7 +230,8 @@ class Conductor:
 
     def _value(self, name: str, key: Key) -> dict[str, Any]:
         if name != self._recorder:
-            return {"streams": list(self._streams[name]), "resume": name in self._forwarded_before}
+            run = str(self._start.get("directory", ""))
+            return {"streams": list(self._streams[name]), "run": run, "resume": name in self._forwarded_before}
         if key == "START":
             return {**self._start, "streams": self.streams, "resume": self._recorded_before}
         return {"streams": self.streams, "timeout_s": STOP_S / 2}

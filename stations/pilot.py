@@ -86,6 +86,7 @@ class PilotStation(Station):
         self._boot = secrets.token_hex(8)
         self._sensors: dict[str, Handshake] = {}
         self._lock = threading.Lock()
+        self._run = ""
         self._began = time.monotonic()
         self._is_told = True
         """Whether the station above, as it is now, knows of us."""
@@ -125,10 +126,16 @@ class PilotStation(Station):
                 self.send(sensor.id, "START")
 
     def l_start(self, message: Message) -> dict[str, Any]:
-        """Forward every stream from here on, then let the sensors acquire."""
+        """Forward every stream from here on, then let the sensors acquire.
+
+        A START of the run that runs changes nothing; one of another run, whose Terminal knows nothing of this one, begins
+        that run.
+        """
         origin: Literal["now", "resume"] = "resume" if message.value.get("resume") else "now"
+        run = str(message.value.get("run", ""))
         with self._lock:
-            if self.state != "running":
+            if self.state != "running" or run != self._run:
+                self._run = run
                 for stream in self.config.streams:
                     self._forwarder.start(stream, origin)
                 self.state = "running"
