@@ -128,8 +128,8 @@ class PilotStation(Station):
     def l_start(self, message: Message) -> dict[str, Any]:
         """Forward every stream from here on, then let the sensors acquire.
 
-        A START of the run that runs changes nothing; one of another run, whose Terminal knows nothing of this one, begins
-        that run.
+        A START of the run that runs changes nothing.  One of another run, whose Terminal knows nothing of this one,
+        begins that run.
         """
         origin: Literal["now", "resume"] = "resume" if message.value.get("resume") else "now"
         run = str(message.value.get("run", ""))
