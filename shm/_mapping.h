@@ -129,6 +129,7 @@ static PyObject *Mapping_store(Mapping *self, PyObject *const *args, Py_ssize_t 
     if (value == (unsigned long long)-1 && PyErr_Occurred())
         return NULL;
     STORE_RELEASE(w, value);
+    KILL_POINT("word: stored");
     Py_RETURN_NONE;
 }
 
@@ -140,7 +141,9 @@ static PyObject *Mapping_fetch_add(Mapping *self, PyObject *const *args, Py_ssiz
     unsigned long long value = PyLong_AsUnsignedLongLongMask(args[1]);
     if (value == (unsigned long long)-1 && PyErr_Occurred())
         return NULL;
-    return PyLong_FromUnsignedLongLong(atomic_fetch_add(w, value));
+    uint64_t was = atomic_fetch_add(w, value);
+    KILL_POINT("word: added");
+    return PyLong_FromUnsignedLongLong(was);
 }
 
 static PyObject *Mapping_exchange(Mapping *self, PyObject *const *args, Py_ssize_t n)
@@ -151,7 +154,9 @@ static PyObject *Mapping_exchange(Mapping *self, PyObject *const *args, Py_ssize
     unsigned long long value = PyLong_AsUnsignedLongLongMask(args[1]);
     if (value == (unsigned long long)-1 && PyErr_Occurred())
         return NULL;
-    return PyLong_FromUnsignedLongLong(atomic_exchange(w, value));
+    uint64_t was = atomic_exchange(w, value);
+    KILL_POINT("word: exchanged");
+    return PyLong_FromUnsignedLongLong(was);
 }
 
 static PyObject *Mapping_compare_exchange(Mapping *self, PyObject *const *args, Py_ssize_t n)
@@ -162,7 +167,9 @@ static PyObject *Mapping_compare_exchange(Mapping *self, PyObject *const *args, 
         return NULL;
     if (as_u64(args[1], "expected", &expected) < 0 || as_u64(args[2], "desired", &desired) < 0)
         return NULL;
-    return PyBool_FromLong(atomic_compare_exchange_strong(w, &expected, desired));
+    int done = atomic_compare_exchange_strong(w, &expected, desired);
+    KILL_POINT("word: compared");
+    return PyBool_FromLong(done);
 }
 
 static PyObject *Mapping_wake(Mapping *self, PyObject *argument)
@@ -172,6 +179,7 @@ static PyObject *Mapping_wake(Mapping *self, PyObject *argument)
         return NULL;
     atomic_fetch_add((half *)w, 1);
     futex_wake_all((half *)w);
+    KILL_POINT("word: woken");
     Py_RETURN_NONE;
 }
 

@@ -1,7 +1,8 @@
 /* shm._native: the operations of a ring that Python cannot order, or not fast enough.
  *
  * Written against the limited API (one abi3 wheel). Parts: _mapping.h (a section in memory and its words),
- * _ring.h (where things are), _writer.h with _claim.h, _reader.h with _view.h. This file holds the locks and the module.
+ * _ring.h (where things are), _writer.h with _claim.h, _reader.h with _view.h, _kill.h (for a test build). This file
+ * holds the locks and the module.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -31,8 +32,10 @@ static PyObject *native_lock_byte(PyObject *Py_UNUSED(module), PyObject *args)
     long long index;
     if (!PyArg_ParseTuple(args, "iL", &fd, &index))
         return NULL;
-    if (byte_lock(fd, index, 1, F_WRLCK, F_OFD_SETLK, NULL) == 0)
+    if (byte_lock(fd, index, 1, F_WRLCK, F_OFD_SETLK, NULL) == 0) {
+        KILL_POINT("lock: taken");
         Py_RETURN_TRUE;
+    }
     if (errno == EAGAIN || errno == EACCES)
         Py_RETURN_FALSE;
     return PyErr_SetFromErrno(PyExc_OSError);
@@ -47,6 +50,7 @@ static PyObject *native_unlock_bytes(PyObject *Py_UNUSED(module), PyObject *args
         return NULL;
     if (byte_lock(fd, start, length, F_UNLCK, F_OFD_SETLK, NULL) < 0)
         return PyErr_SetFromErrno(PyExc_OSError);
+    KILL_POINT("lock: given back");
     Py_RETURN_NONE;
 }
 
@@ -71,6 +75,7 @@ static PyMethodDef functions[] = {
      "unlock_bytes(fd, start, length)\n\nGive locks back; length 0 for all from `start` on."},
     {"locked_byte", native_locked_byte, METH_VARARGS,
      "locked_byte(fd, start, length) -> int | None\n\nFirst byte there that another open file has locked."},
+    KILL_POINT_FUNCTIONS
     {NULL, NULL, 0, NULL},
 };
 
@@ -145,7 +150,8 @@ PyMODINIT_FUNC PyInit__native(void)
     PyObject *m = PyModule_Create(&module);
     if (!m)
         return NULL;
-    if (load_errors() < 0 || load_names() < 0 || load_numpy() < 0 || load_items() < 0 || add_type(m, &Mapping_spec, "Mapping", &MappingType) < 0 ||
+    if (load_errors() < 0 || load_names() < 0 || load_numpy() < 0 || load_items() < 0 ||
+        add_type(m, &Mapping_spec, "Mapping", &MappingType) < 0 ||
         add_type(m, &Writer_spec, "Writer", NULL) < 0 || add_type(m, &Reader_spec, "Reader", NULL) < 0 ||
         add_type(m, &Claim_spec, "Claim", &ClaimType) < 0 || add_type(m, &Run_spec, "Run", &RunType) < 0 ||
         add_type(m, &View_spec, "View", &ViewType) < 0 ||

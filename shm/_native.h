@@ -5,7 +5,7 @@
  *   I2  `published` is stored after the last byte of an item changed
  *   I3  a reader loads `claimed` after its last use of the bytes
  * A release store orders what comes before it, not after it, so I1 and I3 need fences. They live inside
- * ring_claim, ring_publish and ring_bad below; Python never composes them from single words.
+ * writer_claim, writer_publish and reader_bad; Python never composes them from single words.
  */
 #ifndef SHM_NATIVE_H
 #define SHM_NATIVE_H
@@ -25,6 +25,8 @@
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "_kill.h"
 
 typedef _Atomic uint64_t word;
 typedef _Atomic uint32_t half;

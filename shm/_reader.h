@@ -28,12 +28,21 @@ static inline word *own_word(Reader *q, uint64_t offset)
     return (word *)(q->entry + offset);
 }
 
+/* Does our entry hold the writer off `first` and all that follows? Then they are untouched even if `claimed` has passed
+ * them: a writer that learns of us after it has raised `claimed` waits, and if it gives up it demotes us (before a fence)
+ * before it changes a byte. What lies below the stored position is not held. */
+static inline int reader_holds(Reader *q, uint64_t first)
+{
+    return q->policy == KEEP_ALL && first >= LOAD(own_word(q, q->ring.entry_position)) &&
+           KIND(LOAD(own_word(q, q->ring.entry_state))) == LOSSLESS;
+}
+
 /* I3: items of [first, first + count) that may have changed before this call. After the last use of the bytes. */
 static uint64_t reader_bad(Reader *q, uint64_t first, uint64_t count)
 {
     atomic_thread_fence(memory_order_acquire);
     uint64_t claimed = LOAD(q->ring.claimed), slots = q->ring.slots;
-    if (claimed - first <= slots)
+    if (claimed - first <= slots || reader_holds(q, first))
         return 0;
     uint64_t bad = claimed - slots - first;
     return bad < count ? bad : count;
@@ -51,8 +60,47 @@ static uint64_t reader_rejoin(Reader *q, uint64_t claimed, uint64_t published)
     return target < published ? target : published;
 }
 
-/* The demoted lossless reader has caught up: gate the writer again. The same steps as joining; a claim that missed
- * them shows in the next validation. */
+/* The end of every way of becoming gating: joining, going back, promotion. The stored position is `position`, and our
+ * entry says LOSSLESS, already. The mirror image of writer_claim (raise claimed, fence, load table_version): a claim
+ * that did not see us is seen here, and what it may overwrite is given up. Returns the position that is held. */
+static uint64_t reader_gate(Reader *q, uint64_t position)
+{
+    Ring *r = &q->ring;
+    if (q->policy == KEEP_ALL)
+        atomic_fetch_add(r->table_version, 1);
+    KILL_POINT("gate: version");
+    atomic_thread_fence(memory_order_seq_cst);
+    uint64_t oldest = ring_oldest(r, LOAD(r->claimed));
+    if (position < oldest)
+        position = oldest;
+    STORE_RELEASE(own_word(q, r->entry_position), position);
+    KILL_POINT("gate: position");
+    return position;
+}
+
+/* The position to ask the gate for: at the oldest item at least, or a live writer would demote us at once. */
+static uint64_t reader_wish(Reader *q, uint64_t wanted)
+{
+    uint64_t oldest = ring_oldest(&q->ring, LOAD(q->ring.claimed));
+    return wanted > oldest ? wanted : oldest;
+}
+
+/* Make the entry that we hold the lock of readable and, if we are lossless, gating. */
+static void reader_join(Reader *q, uint64_t wanted)
+{
+    Ring *r = &q->ring;
+    uint64_t kind = q->policy == KEEP_ALL ? LOSSLESS : ACTIVE, position = reader_wish(q, wanted);
+    STORE_RELEASE(own_word(q, r->entry_position), position);
+    KILL_POINT("join: position");
+    uint64_t state = LOAD_ACQUIRE(own_word(q, r->entry_state));
+    while (!atomic_compare_exchange_strong(own_word(q, r->entry_state), &state, (state & ~(uint64_t)0xff) | kind))
+        ;
+    KILL_POINT("join: state");
+    q->position = reader_gate(q, position);
+}
+
+/* The demoted lossless reader has caught up: gate the writer again. Our own position stays, so that it tells what was
+ * read: if the gate gave items up, the stored one is ahead of it, and reader_begin goes there. */
 static void reader_promote(Reader *q)
 {
     Ring *r = &q->ring;
@@ -61,8 +109,8 @@ static void reader_promote(Reader *q)
     if (KIND(state) != DEMOTED || LOAD_ACQUIRE(r->published) - q->position >= near)
         return;
     if (atomic_compare_exchange_strong(own_word(q, r->entry_state), &state, (state & ~(uint64_t)0xff) | LOSSLESS)) {
-        atomic_fetch_add(r->table_version, 1);
-        atomic_thread_fence(memory_order_seq_cst);
+        KILL_POINT("promote: state");
+        reader_gate(q, q->position);
     }
 }
 
@@ -76,16 +124,19 @@ static void reader_store(Reader *q)
     STORE(own_word(q, r->entry_lapped), q->lapped);
     STORE(own_word(q, r->entry_torn), q->torn);
     STORE(own_word(q, r->entry_taken), q->taken);
+    KILL_POINT("store: counts");
     /* release: our use of the bytes happens before the writer, which loads this, overwrites them */
     STORE_RELEASE(own_word(q, r->entry_position), q->position);
+    KILL_POINT("store: position");
     if (q->policy != KEEP_ALL)
         return;
     atomic_thread_fence(memory_order_seq_cst); /* position before wanted; the writer stores wanted, then scans */
     if (q->position >= LOAD(r->wanted) && atomic_exchange(r->wanted, NEVER) != NEVER) {
+        KILL_POINT("store: wanted taken");
         atomic_fetch_add(r->rooms, 1);
+        KILL_POINT("store: room counted");
         futex_wake_all(r->rooms);
     }
-    reader_promote(q);
 }
 
 static void reader_advance(Reader *q, uint64_t position)
@@ -93,6 +144,20 @@ static void reader_advance(Reader *q, uint64_t position)
     q->position = position;
     q->fresh = 0;
     reader_store(q);
+    if (q->policy == KEEP_ALL)
+        reader_promote(q);
+}
+
+/* Where a reader goes on whose next item is overwritten. */
+static uint64_t reader_next(Reader *q, uint64_t claimed, uint64_t published)
+{
+    if (q->policy == KEEP_ALL) {
+        uint64_t held = LOAD(own_word(q, q->ring.entry_position));
+        if (held > q->position && reader_holds(q, held))
+            return held; /* the gate gave up what lies between when it promoted us */
+    }
+    uint64_t target = q->fresh ? ring_oldest(&q->ring, claimed) : reader_rejoin(q, claimed, published);
+    return target < published ? target : published;
 }
 
 /* Choose the next run by policy: at most `most` items from `*first`; 0 if there is nothing new. */
@@ -107,14 +172,14 @@ static uint64_t reader_begin(Reader *q, uint64_t most, uint64_t *first)
         q->position = published - most;
     }
     uint64_t claimed = LOAD(r->claimed);
-    if (claimed - q->position > r->slots) {
-        uint64_t target = q->fresh ? ring_oldest(r, claimed) : reader_rejoin(q, claimed, published);
-        if (target > published)
-            target = published;
+    if (claimed - q->position > r->slots && !reader_holds(q, q->position)) {
+        uint64_t target = reader_next(q, claimed, published);
         if (!q->fresh)
             q->lapped += target - q->position;
         q->position = target;
         reader_store(q);
+        if ((int64_t)(published - target) <= 0)
+            return 0;
     }
     *first = q->position;
     uint64_t count = published - q->position;
@@ -147,6 +212,7 @@ static int64_t reader_copy(Reader *q, uint64_t first, uint64_t count, char *out,
         if (ring_leave(r) < 0)
             return -1;
     }
+    KILL_POINT("read: copied");
     return (int64_t)reader_bad(q, first, count);
 }
 
@@ -350,6 +416,7 @@ static int reader_arm(Reader *q, uint64_t bit)
 {
     if (!(LOAD(q->ring.armed) & bit))
         atomic_fetch_or(q->ring.armed, bit);
+    KILL_POINT("arm: armed");
     atomic_thread_fence(memory_order_seq_cst);
     return has_news(q);
 }
@@ -405,27 +472,44 @@ static PyObject *Reader_sleep(Reader *q, PyObject *const *args, Py_ssize_t n)
     return PyBool_FromLong(has_news(q));
 }
 
-/* _join(entry index | None, policy, position, fresh) */
+/* _join(entry index, policy, "newest" | "oldest" | sequence) */
 static PyObject *Reader_join(Reader *q, PyObject *const *args, Py_ssize_t n)
 {
-    uint64_t index = 0, policy, position;
-    if (need(n, 4) < 0 || ring_check(&q->ring) < 0 || as_u64(args[1], "policy", &policy) < 0 ||
-        as_u64(args[2], "position", &position) < 0)
+    Ring *r = &q->ring;
+    uint64_t index, policy, wanted;
+    if (need(n, 3) < 0 || ring_check(r) < 0 || as_u64(args[0], "index", &index) < 0 ||
+        as_u64(args[1], "policy", &policy) < 0)
         return NULL;
-    if (args[0] != Py_None) {
-        if (as_u64(args[0], "index", &index) < 0)
-            return NULL;
-        if (index >= q->ring.capacity || !q->ring.table->writable) {
-            PyErr_SetString(PyExc_IndexError, "no such entry in the reader table, or it is read-only");
-            return NULL;
-        }
-        q->entry = q->ring.entries + index * q->ring.entry_bytes;
+    if (index >= r->capacity || !r->table->writable || policy > KEEP_ALL) {
+        PyErr_SetString(PyExc_IndexError, "no such policy or entry in the reader table, or it is read-only");
+        return NULL;
     }
+    int named = PyUnicode_Check(args[2]);
+    int oldest = named && PyUnicode_CompareWithASCIIString(args[2], "oldest") == 0;
+    if (!named && as_u64(args[2], "start", &wanted) < 0)
+        return NULL;
+    if (named)
+        wanted = oldest ? 0 : LOAD_ACQUIRE(r->published);
+    q->entry = r->entries + index * r->entry_bytes;
     q->policy = (int)policy;
-    q->position = position;
-    q->fresh = PyObject_IsTrue(args[3]);
+    q->fresh = oldest && q->policy != KEEP_ALL; /* a lossless reader's start is held from now on */
+    reader_join(q, wanted);
+    if (!named)
+        q->lapped += q->position - wanted; /* asked for by number and gone: a loss */
     reader_store(q);
     Py_RETURN_NONE;
+}
+
+/* Going back: the limit that the writer keeps is too high from here on, so the end is that of joining. */
+static void reader_seek_back(Reader *q, uint64_t wanted)
+{
+    uint64_t position = reader_wish(q, wanted);
+    STORE_RELEASE(own_word(q, q->ring.entry_position), position);
+    KILL_POINT("seek: position");
+    q->position = reader_gate(q, position);
+    q->lapped += q->position - wanted;
+    q->fresh = 0;
+    reader_store(q);
 }
 
 static PyObject *Reader_seek(Reader *q, PyObject *argument)
@@ -433,7 +517,10 @@ static PyObject *Reader_seek(Reader *q, PyObject *argument)
     uint64_t position;
     if (ring_check(&q->ring) < 0 || as_u64(argument, "sequence", &position) < 0)
         return NULL;
-    reader_advance(q, position);
+    if (q->entry && position < LOAD(own_word(q, q->ring.entry_position)))
+        reader_seek_back(q, position);
+    else
+        reader_advance(q, position);
     Py_RETURN_NONE;
 }
 
@@ -470,6 +557,8 @@ static PyObject *Reader_oldest(Reader *q, void *Py_UNUSED(c))
     if (ring_check(&q->ring) < 0)
         return NULL;
     uint64_t published = LOAD_ACQUIRE(q->ring.published), oldest = ring_oldest(&q->ring, LOAD(q->ring.claimed));
+    if (oldest > q->position && reader_holds(q, q->position))
+        oldest = q->position;
     return PyLong_FromUnsignedLongLong(oldest < published ? oldest : published);
 }
 static PyObject *Reader_lag(Reader *q, void *Py_UNUSED(c))
@@ -530,7 +619,7 @@ static PyMethodDef Reader_methods[] = {
      "``max_items`` None: all that is new, one by policy `latest`. One moving view at a time: BusyError."},
     {"_attach", (PyCFunction)Reader_attach, METH_VARARGS, "_attach(geometry, *sections, dtype, shape, laps, lap_times)"},
     {"_detach", (PyCFunction)Reader_detach, METH_NOARGS, "_detach()"},
-    {"_join", FAST(Reader_join), METH_FASTCALL, "_join(index | None, policy, position, fresh)"},
+    {"_join", FAST(Reader_join), METH_FASTCALL, "_join(index, policy, start)"},
     {"_seek", (PyCFunction)Reader_seek, METH_O, "_seek(sequence)"},
     {"_take", (PyCFunction)Reader_take, METH_NOARGS, "_take() -> Item | None"},
     {"_take_blob", (PyCFunction)Reader_take_blob, METH_NOARGS, "_take_blob() -> Blob | None"},

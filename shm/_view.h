@@ -211,11 +211,11 @@ static PyObject *View_exit(View *view, PyObject *const *args, Py_ssize_t n)
     } else {
         uint64_t bad = reader_bad(q, run->first, run->count);
         run->good = !bad;
-        if (!view->explicit) {
+        /* Whoever read or sought inside the block has moved on already, and must not be put back. */
+        if (!view->explicit && run->count && q->position == run->first) {
             q->torn += bad;
             q->taken += run->count - bad;
-            if (run->count)
-                reader_advance(q, run->first + run->count);
+            reader_advance(q, run->first + run->count);
         }
         result = view->explicit && bad && args[0] == Py_None ? view_overrun(q, run, bad) : Py_NewRef(Py_None);
     }

@@ -83,11 +83,14 @@ static int writer_claim(Writer *w, uint64_t n)
     if (w->version != LOAD_ACQUIRE(r->table_version) || upto > w->limit)
         if (writer_make_room(w, upto) < 0)
             goto failed;
+    KILL_POINT("claim: gate open");
     if (LOAD(r->claimed) < upto)
         STORE(r->claimed, upto); /* never decreases: an aborted claim's bytes stay suspect */
     for (;;) {
-        /* I1: the intent before the bytes. Sequentially consistent, because a joining reader does the mirror image
-         * (raise table_version, fence, load claimed): at least one of the two sees the other. */
+        KILL_POINT("claim: claimed");
+        /* I1: the intent before the bytes. Sequentially consistent, where release would do for plain stores and no
+         * readers that join: streaming stores overtake a release fence even on x86, and a joining reader does the
+         * mirror image (raise table_version, fence, load claimed), so that at least one of the two sees the other. */
         atomic_thread_fence(memory_order_seq_cst);
         if (LOAD(r->table_version) == w->version)
             return 0;
@@ -104,9 +107,12 @@ static int writer_wake(Writer *w)
 {
     Ring *r = &w->ring;
     uint64_t armed = atomic_exchange(r->armed, 0);
+    KILL_POINT("wake: disarmed");
     if (armed & ARMED_FUTEX) {
         atomic_fetch_add(r->wakes, 1);
+        KILL_POINT("wake: counted");
         futex_wake_all(r->wakes);
+        KILL_POINT("wake: woken");
     }
     if (armed & ARMED_NOTICE) {
         PyObject *sequence = PyLong_FromUnsignedLongLong(LOAD(r->published));
@@ -126,10 +132,12 @@ static int writer_publish(Writer *w, uint64_t k, int64_t time_ns, int64_t period
     instant *times = r->times + w->start % r->times_slots; /* mapped twice: a run never wraps */
     for (uint64_t i = 0; i < k; i++)
         STORE(times + i, time_ns + (int64_t)i * period_ns);
+    KILL_POINT("publish: times");
     w->open = 0;
     if (!k)
         return 0;
     STORE_RELEASE(r->published, w->start + k); /* I2: after the bytes and the times */
+    KILL_POINT("publish: published");
     /* published before armed is read; the waiter arms before it re-reads published: one of the two sees the other */
     atomic_thread_fence(memory_order_seq_cst);
     return LOAD(r->armed) ? writer_wake(w) : 0;
@@ -143,6 +151,7 @@ static void ring_fill(Ring *r, uint64_t start, uint64_t n, const char *source)
     else
         for (uint64_t i = 0; i < n; i++)
             memcpy(slot + i * r->stride, source + i * r->item_bytes, r->item_bytes);
+    KILL_POINT("fill: filled");
 }
 
 static int ring_fill_unlocked(Ring *r, uint64_t start, uint64_t n, const char *source)
@@ -303,6 +312,7 @@ static void copy_parts(char *slot, Py_buffer *views, Py_ssize_t n)
     for (Py_ssize_t i = 0; i < n; i++) {
         memcpy(slot, views[i].buf, (size_t)views[i].len);
         slot += views[i].len;
+        KILL_POINT("fill: a part");
     }
 }
 
@@ -379,9 +389,11 @@ static int wait_room(Writer *w, uint64_t upto, int64_t deadline, int64_t spin_un
     } while (monotonic_ns() < spin_until);
     uint32_t seen = atomic_load_explicit(r->rooms, memory_order_acquire);
     atomic_store(r->wanted, target);
+    KILL_POINT("room: wanted");
     atomic_thread_fence(memory_order_seq_cst); /* as publish and arm: the reader stores its position, then looks */
     int rc = writer_scan(w, upto) ? 0 : futex_wait_until(r->rooms, seen, deadline);
     atomic_store(r->wanted, NEVER);
+    KILL_POINT("room: no longer wanted");
     return rc;
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .reader import ArrayLook
+from .look import ArrayLook
 from .ring import Ring, Role, word
 from .writer import WriterStatistics
 

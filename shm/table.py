@@ -131,7 +131,7 @@ class Entry:
                 return self
 
     def describe(self, name: str, policy: Policy) -> None:
-        """Write who we are; before `activate`."""
+        """Write who we are; before the native join."""
         encoded = name.encode()
         if len(encoded) > ENTRY_DTYPE["name"].itemsize:
             raise SpecError(f"reader={name!r}: at most {ENTRY_DTYPE['name'].itemsize} bytes of UTF-8")
@@ -141,18 +141,6 @@ class Entry:
             record[field] = 0
         record["name"], record["policy"] = encoded, POLICIES.index(policy)
         record["start"], record["namespace"], record["joined_ns"] = start, namespace, time.monotonic_ns()
-
-    def activate(self, kind: int, position: int) -> None:
-        """Join: from here a lossless reader gates the writer at `position`.
-
-        The order matters: position, state, table_version, (a sequentially consistent fence: fetch-add is one),
-        and only then the caller loads `claimed`. The writer does the mirror image in its claim.
-        """
-        self._ring.table.store(self._base + _POSITION, position)
-        state = self._load()
-        self._swap(state, pack_state(pid_of(state), generation_of(state), kind))
-        if kind == _native.LOSSLESS:
-            self._ring.table.fetch_add(offset_of(TABLE, "table_version"), 1)
 
     def release(self) -> None:
         """Give the entry back."""

@@ -181,8 +181,26 @@ NATIVE: Final[dict[str, list[str]]] = {
         r"writer_scan",
         r"futex_wait_until\(r->rooms, seen",
     ],
-    "reader_begin": [r"LOAD_ACQUIRE\(r->published\)"],
-    "reader_bad": [r"atomic_thread_fence\(memory_order_acquire\)", r"LOAD\(q->ring\.claimed\)"],
+    "reader_begin": [r"LOAD_ACQUIRE\(r->published\)", r"LOAD\(r->claimed\)", r"reader_holds"],
+    "reader_bad": [
+        r"atomic_thread_fence\(memory_order_acquire\)",
+        r"LOAD\(q->ring\.claimed\)",
+        r"reader_holds\(q, first\)",
+    ],
+    "reader_holds": [r"first >= LOAD\(.*entry_position", r"LOAD\(.*entry_state\)\)\) == LOSSLESS"],
+    "reader_join": [
+        r"STORE_RELEASE\(.*entry_position\), position\)",
+        r"atomic_compare_exchange_strong\(.*entry_state.*\| kind\)",
+        r"reader_gate",
+    ],
+    "reader_gate": [
+        r"atomic_fetch_add\(r->table_version, 1\)",
+        r"atomic_thread_fence\(memory_order_seq_cst\)",
+        r"LOAD\(r->claimed\)",
+        r"STORE_RELEASE\(.*entry_position\), position\)",
+    ],
+    "reader_seek_back": [r"STORE_RELEASE\(.*entry_position\), position\)", r"reader_gate"],
+    "reader_promote": [r"atomic_compare_exchange_strong\(.*entry_state.*\| LOSSLESS\)", r"reader_gate"],
     "reader_store": [
         r"STORE_RELEASE\(.*entry_position",
         r"atomic_thread_fence\(memory_order_seq_cst\)",
