@@ -9,6 +9,7 @@ from .errors import (
     BusyError,
     ClosedError,
     LayoutError,
+    LosslessRefusedError,
     OverrunError,
     RingEmptyError,
     RingExhaustedError,
@@ -24,8 +25,10 @@ from .errors import (
 )
 from .item import Blob, Item
 from .observer import RingObserver
+from .orphans import Orphan, list_orphans
 from .reader import ReaderStatistics, RingReader
 from .registry import CleanReport, RingInfo, SegmentInfo, clean, list_segments
+from .salvage import Salvage, salvage
 from .segment import segment_name, shm_space
 from .table import Policy, ReaderRow
 from .waiter import SLICE_S, FutexWaiter, HybridWaiter, SpinWaiter, Waiter, WaiterFactory
@@ -48,7 +51,9 @@ __all__ = [
     "HybridWaiter",
     "Item",
     "LayoutError",
+    "LosslessRefusedError",
     "Notifier",
+    "Orphan",
     "OverrunError",
     "Policy",
     "ReaderRow",
@@ -60,6 +65,7 @@ __all__ = [
     "RingReader",
     "RingWriter",
     "Run",
+    "Salvage",
     "SegmentAccessError",
     "SegmentError",
     "SegmentInfo",
@@ -77,7 +83,9 @@ __all__ = [
     "WriterStatistics",
     "clean",
     "clock_domain",
+    "list_orphans",
     "list_segments",
+    "salvage",
     "segment_name",
     "shm_space",
 ]

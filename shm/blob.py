@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from collections.abc import Mapping as MappingABC
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +45,7 @@ class BlobWriter(WriterEnd):
         mode: int = 0o600,
         notifier: Notifier | None = None,
         meta: MappingABC[str, Any] | None = None,
+        lossless: Iterable[str] | None = None,
         first: int = 0,
     ) -> BlobWriter:
         """Create a ring of blobs, or take over one whose writer died; see `RingWriter.create`.
@@ -60,10 +61,13 @@ class BlobWriter(WriterEnd):
             mode: of the segment.
             notifier: told when a reader that waits for notices has something to read.
             meta: JSON-able, up to 2 KiB.
+            lossless: names of the readers that may be lossless, all if None.
             first: sequence of the first blob.
         """
         count = slots_of(slots, seconds, rate)
-        spec = RingSpec.of_blobs(max_bytes, count, can_wait=can_wait, meta=meta or {}, granule=page_bytes())
+        spec = RingSpec.of_blobs(
+            max_bytes, count, can_wait=can_wait, meta=meta or {}, granule=page_bytes(), lossless=lossless
+        )
         return cls(Ring.create(name, spec, mode=mode, first=first), timeout_s, notifier)
 
     @property

@@ -214,7 +214,7 @@ class Counters:
             return
         self._is_open = False
         if self._owned and unlink:
-            self._segment.unlink()
+            self._segment.unlink_if_ours()
         self._segment.close()
 
     def __enter__(self) -> Self:

@@ -13,6 +13,7 @@ ShmError
 ├── OverrunError                the writer overwrote what you asked for
 ├── RingExhaustedError          2**63 items were written
 ├── TableFullError              too many readers, or too many counters
+├── LosslessRefusedError        the writer did not name you among those who may gate it
 ├── BusyError                   you did two things at once with one end
 └── ClosedError                 you used something after closing it
 """
@@ -93,6 +94,10 @@ class RingExhaustedError(ShmError, OverflowError):
 
 class TableFullError(ShmError, RuntimeError):
     """Every entry is held by a live reader (or used by a counter); close one first."""
+
+
+class LosslessRefusedError(ShmError, PermissionError):
+    """Readers of this name may not be lossless here; read by `drop_oldest`, or have the ring's creator name you."""
 
 
 class BusyError(ShmError, RuntimeError):

@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Layout version; raised by any change of the tables below. Another version is refused on attach."""
 RING_MAGIC: Final = b"PLRING\x00\x01"
 COUNTERS_MAGIC: Final = b"PLCOUNT\x01"
@@ -65,6 +65,7 @@ HEADER: Final = (
     Field("shape", "S256", 512, "creator", "shape of an item, JSON"),
     Field("dtype", "S3072", 768, "creator", "dtype description, JSON"),
     Field("meta", "S2048", 3840, "creator", "what the creator says about the stream, JSON"),
+    Field("lossless", "S1024", 5888, "creator", "who may read lossless: names of readers, or null for all, JSON"),
 )
 
 WORDS: Final = (

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from .look import ArrayLook
-from .ring import Ring, Role, word
-from .writer import WriterStatistics
+from .ring import Ring, Role
+from .writer import WriterStatistics, statistics_of
 
 
 class RingObserver(ArrayLook):
@@ -26,9 +26,7 @@ class RingObserver(ArrayLook):
     def statistics(self) -> WriterStatistics:
         """Return the counts of this ring's writers."""
         self._check_open()
-        load = self._ring.words.load
-        names = ("published", "claimed", "epoch", "demotions", "reaped", "waits", "waited_ns")
-        return WriterStatistics(**{name: load(word(name)) for name in names})
+        return statistics_of(self._ring)
 
     def __repr__(self) -> str:
         if not self._is_open:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from . import _native, table
-from .errors import SpecError
+from .errors import LosslessRefusedError, SpecError
 from .item import Item
 from .look import ArrayLook, Look
 from .ring import Ring, Role
@@ -42,6 +42,9 @@ class ReaderEnd(Look):
     def __init__(
         self, ring: Ring, policy: Policy, reader: str, start: Start, waiter: Waiter | WaiterFactory | None
     ) -> None:
+        if policy == "lossless" and not ring.spec.may_gate(reader):
+            named = ", ".join(ring.spec.lossless or ()) or "nobody"
+            raise LosslessRefusedError(f"{ring.name}: reader={reader!r} may not be lossless here, only {named}")
         super().__init__(ring)
         self._policy = policy
         self._entry = table.Entry.take(ring)
@@ -191,6 +194,7 @@ class RingReader(ReaderEnd, ArrayLook):
             SegmentNotFoundError: there is no such ring.
             LayoutError: it is not one that this version reads.
             TableFullError: it has as many readers as it can have.
+            LosslessRefusedError: its creator named those who may be lossless, and not this reader.
         """
         if policy not in table.POLICIES:
             raise SpecError(f"policy={policy!r}: expected one of {', '.join(table.POLICIES)}")

@@ -18,6 +18,7 @@ from .layout import (
     offset_of,
 )
 from .observer import RingObserver
+from .orphans import Orphan, list_orphans
 from .segment import PREFIX, RING, SHM_DIR, Segment, array_of, segment_names
 from .table import ReaderRow
 
@@ -76,12 +77,15 @@ class CleanReport:
         removed: full names (segment names where unreadable), with dry_run those that would be.
         kept: (name, why) of the others.
         freed_bytes: of what was removed.
+        dry_run: nothing was removed.
+        orphans: segments whose name vanished under a living writer; nothing can be removed, their rig needs a restart.
     """
 
     removed: tuple[str, ...] = ()
     kept: tuple[tuple[str, str], ...] = ()
     freed_bytes: int = 0
     dry_run: bool = False
+    orphans: tuple[Orphan, ...] = ()
 
 
 def list_segments(prefix: str = "") -> list[SegmentInfo]:
@@ -101,7 +105,8 @@ def clean(*, dry_run: bool = False, rig: str | None = None) -> CleanReport:
         rig: only names below ``rig/``.
     """
     removed, kept, freed = [], [], 0
-    for info in list_segments("" if rig is None else f"{rig}/"):
+    prefix = "" if rig is None else f"{rig}/"
+    for info in list_segments(prefix):
         label = info.full_name or info.segment_name
         why = _reason_to_keep(info, dry_run=dry_run)
         if why:
@@ -109,7 +114,7 @@ def clean(*, dry_run: bool = False, rig: str | None = None) -> CleanReport:
         else:
             removed.append(label)
             freed += info.bytes
-    return CleanReport(tuple(removed), tuple(kept), freed, dry_run)
+    return CleanReport(tuple(removed), tuple(kept), freed, dry_run, tuple(list_orphans(prefix)))
 
 
 def _reason_to_keep(info: SegmentInfo, *, dry_run: bool) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,7 @@ class RingSpec:
         can_wait: the writer may wait for lossless readers.
         geometry: slots and sizes.
         meta: what the creator says about the stream; JSON-able.
+        lossless: names of the readers that may be lossless, sorted; None for all.
     """
 
     shape: tuple[int, ...]
@@ -34,6 +36,7 @@ class RingSpec:
     can_wait: bool
     geometry: Geometry
     meta: MappingABC[str, Any] = field(default_factory=dict)
+    lossless: tuple[str, ...] | None = None
 
     @classmethod
     def of_items(
@@ -45,21 +48,33 @@ class RingSpec:
         can_wait: bool,
         meta: MappingABC[str, Any],
         granule: int,
+        lossless: Iterable[str] | None = None,
     ) -> RingSpec:
         """Describe a ring of arrays; `slots` may be rounded up (see `Geometry.plan`)."""
         shape, described = _checked(shape, dtype)
         geometry = Geometry.plan(math.prod(shape) * described.itemsize, slots, is_blob=False, granule=granule)
-        return cls(shape, described, False, can_wait, geometry, _as_json(meta))
+        return cls(shape, described, False, can_wait, geometry, _as_json(meta), _names(lossless))
 
     @classmethod
     def of_blobs(
-        cls, max_bytes: int, slots: int, *, can_wait: bool, meta: MappingABC[str, Any], granule: int
+        cls,
+        max_bytes: int,
+        slots: int,
+        *,
+        can_wait: bool,
+        meta: MappingABC[str, Any],
+        granule: int,
+        lossless: Iterable[str] | None = None,
     ) -> RingSpec:
         """Describe a ring of byte strings of up to `max_bytes`."""
         if max_bytes < 1:
             raise SpecError(f"max_bytes={max_bytes}: expected at least 1")
         geometry = Geometry.plan(max_bytes, slots, is_blob=True, granule=granule)
-        return cls((max_bytes,), np.dtype("u1"), True, can_wait, geometry, _as_json(meta))
+        return cls((max_bytes,), np.dtype("u1"), True, can_wait, geometry, _as_json(meta), _names(lossless))
+
+    def may_gate(self, reader: str) -> bool:
+        """Tell whether a reader that calls itself so may be lossless."""
+        return self.lossless is None or reader in self.lossless
 
     def into_header(self, header: np.ndarray[Any, Any]) -> None:
         """Write the description into a header record."""
@@ -70,6 +85,7 @@ class RingSpec:
         header["shape"] = _text(list(self.shape), "shape")
         header["dtype"] = _text(np.lib.format.dtype_to_descr(self.dtype), "dtype")
         header["meta"] = _text(dict(self.meta), "meta")
+        header["lossless"] = _text(self.lossless, "lossless")
 
     @classmethod
     def from_header(cls, header: np.ndarray[Any, Any], name: str) -> RingSpec:
@@ -82,11 +98,12 @@ class RingSpec:
             shape = tuple(int(n) for n in json.loads(bytes(header["shape"])))
             dtype = np.lib.format.descr_to_dtype(_descr(json.loads(bytes(header["dtype"]))))
             meta = json.loads(bytes(header["meta"]))
+            lossless = _names(json.loads(bytes(header["lossless"])))
         except (ValueError, TypeError, KeyError) as error:
             raise LayoutError(f"{name}: unreadable description in the header: {error}") from error
         granule, slots, item_bytes, stride = (int(header[n]) for n in ("granule", "slots", "item_bytes", "stride"))
         geometry = Geometry(granule, slots, item_bytes, stride, bool(header["kind"]))
-        spec = cls(shape, dtype, bool(header["kind"]), bool(header["can_wait"]), geometry, meta)
+        spec = cls(shape, dtype, bool(header["kind"]), bool(header["can_wait"]), geometry, meta, lossless)
         spec._check(header, name)
         return spec
 
@@ -115,6 +132,13 @@ def _checked(shape: tuple[int, ...], dtype: DTypeLike) -> tuple[tuple[int, ...],
     if any(n < 1 for n in shape) or not described.itemsize:
         raise SpecError(f"shape={shape} dtype={described}: an item must have at least one byte")
     return shape, described
+
+
+def _names(lossless: Iterable[str] | None) -> tuple[str, ...] | None:
+    """Return names in one order, so that equal descriptions compare equal."""
+    if isinstance(lossless, str):
+        raise SpecError(f"lossless={lossless!r}: expected names of readers in a tuple, or None for all")
+    return None if lossless is None else tuple(sorted({str(name) for name in lossless}))
 
 
 def _text(value: object, name: str) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterable
 from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass
 from types import TracebackType
@@ -27,6 +28,7 @@ from .spec import RingSpec
 
 _SLICE_NS = 10_000_000
 """A waiting writer looks every 10 ms whether the readers that it waits for are still alive."""
+_COUNTS = ("published", "claimed", "epoch", "demotions", "reaped", "waits", "waited_ns")
 _SPIN_NS = 20_000
 """Before it sleeps it spins this long: a reader in full flow makes room within it."""
 
@@ -40,7 +42,18 @@ class Notifier(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WriterStatistics:
-    """What a writer has done; counts since the ring's creation, over takeovers."""
+    """What a writer has done; counts since the ring's creation, over takeovers.
+
+    Attributes:
+        published: items that are whole.
+        claimed: items that may be changing.
+        epoch: writers that this generation has had.
+        demotions: lossless readers left behind.
+        reaped: entries of dead readers removed.
+        waits: claims that waited for a lossless reader.
+        waited_ns: time spent so.
+        is_orphaned: the name is gone or leads elsewhere, so nobody finds the ring any more.
+    """
 
     published: int
     claimed: int
@@ -49,6 +62,13 @@ class WriterStatistics:
     reaped: int
     waits: int
     waited_ns: int
+    is_orphaned: bool
+
+
+def statistics_of(ring: Ring) -> WriterStatistics:
+    """Return the counts of a ring's writers."""
+    counts = {name: ring.words.load(word(name)) for name in _COUNTS}
+    return WriterStatistics(**counts, is_orphaned=not ring.segment.is_linked())
 
 
 class WriterEnd(_native.Writer):
@@ -114,9 +134,15 @@ class WriterEnd(_native.Writer):
     def statistics(self) -> WriterStatistics:
         """Return the counts of this ring's writers."""
         self._check_open()
-        load = self._ring.words.load
-        names = ("published", "claimed", "epoch", "demotions", "reaped", "waits", "waited_ns")
-        return WriterStatistics(**{name: load(word(name)) for name in names})
+        return statistics_of(self._ring)
+
+    @property
+    def is_orphaned(self) -> bool:
+        """The name is gone, or leads to another ring, while we write: new readers do not find us.
+
+        systemd's `RemoveIPC=yes` does so when a normal user logs out; so does `rm /dev/shm/pl*`. Close and create anew.
+        """
+        return self._is_open and not self._ring.segment.is_linked()
 
     def end(self) -> None:
         """Say that no item follows: readers drain, then stop."""
@@ -137,7 +163,7 @@ class WriterEnd(_native.Writer):
         self._is_open = False
         self._detach()
         if unlink:
-            self._ring.segment.unlink()
+            self._ring.segment.unlink_if_ours()
         self._ring.close()
 
     def __enter__(self) -> Self:
@@ -153,8 +179,10 @@ class WriterEnd(_native.Writer):
     def __repr__(self) -> str:
         if not self._is_open:
             return f"<{type(self).__name__} {self.name} closed>"
+        lost = " orphaned" if self.is_orphaned else ""
         return (
-            f"<{type(self).__name__} {self.name} seq={self.published} slots={self.slots} readers={len(self.readers())}>"
+            f"<{type(self).__name__} {self.name}{lost} seq={self.published} slots={self.slots} "
+            f"readers={len(self.readers())}>"
         )
 
     def _check_open(self) -> None:
@@ -214,6 +242,7 @@ class RingWriter(WriterEnd):
         mode: int = 0o600,
         notifier: Notifier | None = None,
         meta: MappingABC[str, Any] | None = None,
+        lossless: Iterable[str] | None = None,
         first: int = 0,
     ) -> RingWriter:
         """Create a ring, or take over one whose writer died.
@@ -234,6 +263,8 @@ class RingWriter(WriterEnd):
             mode: of the segment; 0o660 lets your group read.
             notifier: told when a reader that waits for notices has something to read.
             meta: JSON-able, up to 2 KiB: rate, labels, unit.
+            lossless: names of the readers that may be lossless, all if None: who is lossless can hold up a writer
+                that waits, or make one that does not count losses.
             first: sequence of the first item.
 
         Raises:
@@ -242,8 +273,16 @@ class RingWriter(WriterEnd):
             SpecError: the description is not possible.
         """
         count = slots_of(slots, seconds, rate)
-        spec = RingSpec.of_items(tuple(shape), dtype, count, can_wait=can_wait, meta=meta or {}, granule=page_bytes())
-        return cls(Ring.create(name, spec, mode=mode, first=first), timeout_s, notifier)
+        described = RingSpec.of_items(
+            tuple(shape),
+            dtype,
+            count,
+            can_wait=can_wait,
+            meta=meta or {},
+            granule=page_bytes(),
+            lossless=lossless,
+        )
+        return cls(Ring.create(name, described, mode=mode, first=first), timeout_s, notifier)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -14,16 +14,23 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Child:
-    """``python -m module args…`` whose lines on stdout are JSON objects."""
+    """``python -m module args…`` whose lines on stdout are JSON objects.
 
-    def __init__(self, module: str, *arguments: str) -> None:
-        path = os.pathsep.join((str(ROOT), str(ROOT / "tests")))
+    Args:
+        module: to run.
+        arguments: of it.
+        before: command and arguments that start it, e.g. ``unshare``.
+        path: folder whose packages come before ours.
+    """
+
+    def __init__(self, module: str, *arguments: str, before: tuple[str, ...] = (), path: str = "") -> None:
+        paths = os.pathsep.join((*filter(None, [path]), str(ROOT), str(ROOT / "tests")))
         self.process = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
+            [*before, sys.executable, "-m", module, *arguments],
             stdout=subprocess.PIPE,
             stdin=subprocess.PIPE,
-            cwd=ROOT,
-            env=os.environ | {"PYTHONPATH": path},
+            cwd=path or ROOT,  # `-m` puts it before everything else
+            env=os.environ | {"PYTHONPATH": paths},
             text=True,
         )
 
@@ -68,6 +75,6 @@ def writer(name: str, how: str = "write", **options: Any) -> Child:
     return Child("support.ring_process", how, name, json.dumps(options))
 
 
-def reader(name: str, **options: Any) -> Child:
+def reader(name: str, *, before: tuple[str, ...] = (), **options: Any) -> Child:
     """Start a process that reads and checks them."""
-    return Child("support.ring_process", "read", name, json.dumps(options))
+    return Child("support.ring_process", "read", name, json.dumps(options), before=before)

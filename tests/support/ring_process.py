@@ -10,6 +10,7 @@ process prints one JSON line when it is ready and one when it has ended; a write
 from __future__ import annotations
 
 import json
+import os
 import select
 import sys
 import time
@@ -17,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from shm import RingReader, RingWriter
+from shm import RingReader, RingWriter, clock_domain
 
 WORDS = 512
 _PATTERN = np.random.default_rng(1).integers(0, 2**63, WORDS, dtype="<u8")
@@ -82,6 +83,10 @@ def read(name: str, options: dict[str, Any]) -> None:
     """Read to the end by policy, in all three ways, and count what is wrong."""
     rng = np.random.default_rng(options.pop("seed", 0))
     slow_s = options.pop("slow_s", 0.0)
+    user = options.pop("user", None)
+    if user is not None:
+        clock_domain()  # what it imports must be there before we may not read it any more
+        os.setresuid(user, user, user)
     ring = RingReader.attach(name, wait_for_s=10, **options)
     began = ring.position
     say(ready=began)
