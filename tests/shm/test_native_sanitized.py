@@ -62,7 +62,7 @@ def test_the_tests_of_the_ring_pass_sanitized(tree: Path) -> None:
         "ASAN_OPTIONS": "detect_leaks=0",  # Python keeps what it has interned
         "UBSAN_OPTIONS": "print_stacktrace=1",
         "PYTHONMALLOC": "malloc",  # every object has borders of its own
-        "PYTHONPATH": os.pathsep.join((str(tree), str(tree / "tests"))),
+        "PYTHONPATH": os.pathsep.join((str(tree), str(tree / "tests"), os.environ.get("PYTHONPATH", ""))),
     }
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]
     done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, timeout=110, check=False)
