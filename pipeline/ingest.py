@@ -221,7 +221,7 @@ class Ingest:
             self._counts.refused(name, verdict.value)
         else:
             self._refuse(name, verdict.value, machine.why, now)
-            self._say_opened(stream, machine.rewind(stream.ring.room))
+            self._say_opened(stream, machine.rewind(stream.ring.room, now))
 
     def _tend(self, stream: _Stream, now: float) -> None:
         """Grant what became free, and acknowledge what came; at once for an END, for somebody waits for it."""
@@ -232,10 +232,10 @@ class Ingest:
         if stream.ring.is_parked or not (is_urgent or now >= stream.look_at):
             return
         stream.look_at = now + ACK_S
-        credit = machine.credit(stream.ring.room, is_late=told != acked)
-        if credit is not None:
+        message = machine.credit(stream.ring.room, now, is_late=told != acked)
+        if message is not None:
             stream.acked = told
-            self._say(stream.peer, credit)
+            self._say(stream.peer, message)
 
     def _say_opened(self, stream: _Stream, message: Opened | None) -> None:
         if message is not None:

@@ -4,15 +4,15 @@ The shell (`Ingest`) tells it what arrived and how many blocks the ring has room
 
 G1  The ring is the memory: after a restart, `next` and `origin` come from the header of its last block.
 G2  A block is accepted iff ``first - lost`` is where the last one ended: every item once, every loss told.
-G3  What is below that is a duplicate and dropped.  What is above it, or damaged, asks the forwarder to go back, once,
-    until the wanted block has come.
+G3  What is below that is a duplicate and dropped.  What is above it, or damaged, asks the forwarder to go back: once
+    for all that was under way, and again after `REWIND_S` without the wanted block, which may be damaged again.
 G4  Only as much is granted as the ring has room for, so nothing here ever waits.
 """
 
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from .channel import Credit, Open, Opened
 from .credit import Grant, window_blocks
@@ -21,6 +21,10 @@ from .errors import BlockError
 if TYPE_CHECKING:
     from .block import Block, BlockHeader
     from .stream_spec import StreamSpec
+
+
+REWIND_S: Final = 0.5
+"""Longer than what was under way needs to arrive; then the wanted block itself was damaged again."""
 
 
 class Verdict(enum.Enum):
@@ -50,7 +54,7 @@ class IngestStream:
         """What was wrong with the last block that was not stored."""
         self._last = last
         self._opening = 0
-        self._is_rewinding = False
+        self._rewound_at: float | None = None
         self.grant = self._new_grant()
 
     def open(self, message: Open, room: int) -> Opened:
@@ -59,7 +63,7 @@ class IngestStream:
         self.grant = self._new_grant()
         self._opening = message.opening
         self.next, self.origin, self.is_ended = self._known_run(message)
-        self._is_rewinding = False
+        self._rewound_at = None
         return self._opened(room)
 
     def take(self, block: Block) -> Verdict:
@@ -79,24 +83,27 @@ class IngestStream:
         self.grant.accept()
         self.next, self.origin, self.is_ended = header.end, header.origin, header.is_end
         self._last = header
-        self._is_rewinding = False
+        self._rewound_at = None
         return Verdict.STORE
 
-    def rewind(self, room: int) -> Opened | None:
-        """Return the message that makes the forwarder go back to `next`, None if it was sent already (G3)."""
-        if self._is_rewinding:
+    def rewind(self, room: int, now: float) -> Opened | None:
+        """Return the message that makes the forwarder go back to `next`, None if it was sent just now (G3)."""
+        if self._rewound_at is not None and now - self._rewound_at < REWIND_S:
             return None
-        self._is_rewinding = True
+        self._rewound_at = now
         return self._opened(room)
 
-    def credit(self, room: int, *, is_late: bool) -> Credit | None:
-        """Return the credit to announce now, if it is worth a message.
+    def credit(self, room: int, now: float, *, is_late: bool) -> Credit | Opened | None:
+        """Return the credit to announce now, if it is worth a message, or the call to go back, if it is due again.
 
         Args:
             room: blocks that the ring has room for.
+            now: time, seconds.
             is_late: a block is not acknowledged yet, and has waited long enough.
         """
-        if self._is_rewinding or not (is_late or self.grant.is_due(room)):
+        if self._rewound_at is not None:
+            return self.rewind(room, now)
+        if not (is_late or self.grant.is_due(room)):
             return None
         return Credit(self._opening, self.spec.stream, self.next, self.is_ended, self.grant.limit(room))
 

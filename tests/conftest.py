@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import Phase, settings
 from support.leftovers import Leftovers, snapshot
 from support.waiting import eventually
 
 GRACE_S = 5.0
+
+# Explaining a failure traces every line of every attempt: minutes, where finding and shrinking it takes seconds.
+settings.register_profile("found", phases=[phase for phase in Phase if phase is not Phase.explain], print_blob=True)
+settings.load_profile("found")
 
 
 @pytest.fixture(autouse=True)

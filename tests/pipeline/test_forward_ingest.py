@@ -117,11 +117,11 @@ class World:
                 assert self.room > 0, "more was granted than fits"
                 self.stored.append(message)
             elif verdict is not Verdict.DUPLICATE:
-                self._answer(self.ingest.rewind(self.room))
+                self._answer(self.ingest.rewind(self.room, self.now))
 
     def credit(self, *, is_late: bool) -> None:
         if self.is_up and self.ingest is not None and self.ingest._opening:
-            self._answer(self.ingest.credit(self.room, is_late=is_late))
+            self._answer(self.ingest.credit(self.room, self.now, is_late=is_late))
 
     def _answer(self, message: Opened | Credit | None) -> None:
         if message is not None:

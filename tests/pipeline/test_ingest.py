@@ -14,7 +14,7 @@ from pipeline.block import Block, BlockFlag, BlockHeader
 from pipeline.channel import Credit, Open, Opened, Refused, Word, from_frames, to_frames
 from pipeline.codec import checksum
 from pipeline.errors import BlockError
-from pipeline.ingest_stream import IngestStream, Verdict
+from pipeline.ingest_stream import REWIND_S, IngestStream, Verdict
 from pipeline.stream_spec import StreamSpec
 from pipeline.transport import Context, Socket
 from shm import BlobReader, shm_space
@@ -98,12 +98,23 @@ class TestMachine:
         """A hole makes the forwarder go back; what it sent meanwhile is not taken."""
         stream = self.opened()
         assert Verdict.AHEAD is stream.take(block(4))
-        rewind = stream.rewind(room=16)
+        rewind = stream.rewind(room=16, now=0.0)
         assert rewind is not None
         assert 0 == rewind.next
         assert Verdict.AHEAD is stream.take(block(8))
-        assert stream.rewind(room=16) is None
+        assert stream.rewind(room=16, now=0.1) is None
         assert [Verdict.STORE, Verdict.STORE] == [stream.take(block(0)), stream.take(block(4))]
+
+    def test_asks_again_when_the_wanted_block_is_damaged_again(self) -> None:
+        """Nobody else would: the forwarder believes that all was sent."""
+        stream = self.opened()
+        assert Verdict.DAMAGED is stream.take(block(0, crc=1))
+        assert stream.rewind(room=16, now=0.0) is not None
+        assert Verdict.DAMAGED is stream.take(block(0, crc=1))
+        assert stream.credit(16, 0.1, is_late=True) is None
+        again = stream.credit(16, REWIND_S, is_late=True)
+        assert isinstance(again, Opened)
+        assert 0 == again.next
 
     def test_a_damaged_block_is_not_stored(self) -> None:
         """And it comes again."""
