@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import random
+import json
 import signal
 import time
+from typing import Any
 
+import pytest
 from support.children import Child, reader, writer
 
 ENOUGH = 100
+READERS = 6
 
 
 def account(said: dict[str, int]) -> None:
@@ -57,25 +60,31 @@ def test_lossless_readers_of_a_waiting_writer_miss_nothing(ring_name: str) -> No
                 assert (said["lapped"], said["torn"], said["skipped"]) == (0, 0, 0)
 
 
-def test_killed_and_stopped_processes_harm_nobody(ring_name: str) -> None:
-    """SIGSTOP, SIGCONT and SIGKILL at random: the survivor sees no torn item, the writer goes on."""
-    rng = random.Random(11)
-    with writer(ring_name, slots=8, can_wait=True, timeout_s=0.05, seed=5) as source:
-        source.line()
-        with reader(ring_name, policy="drop_oldest", seed=6) as survivor:
-            survivor.line()
-            source.go()
-            victims: list[Child] = []
-            for _ in range(4):
-                victim = reader(ring_name, policy=rng.choice(["lossless", "latest"]), seed=rng.randrange(99))
-                victims.append(victim)
-                victim.line()
-                time.sleep(rng.random() * 0.05)  # the moment of death is what varies
-                victim.signal(rng.choice([signal.SIGSTOP, signal.SIGKILL]))
-            source.go()
-            published = source.line()["published"]
-            said = survivor.line()
-            account(said)
-            assert (said["position"], published > ENOUGH) == (published, True)
-            for victim in victims:
-                victim.__exit__(None, None, None)
+def torture(name: str, **options: Any) -> None:
+    """Let a writer and six readers be stopped and killed; print what happened, assert that nothing was wrong."""
+    with Child("support.ring_torture", name, json.dumps(options)) as process:
+        told = process.line()
+    said = told.pop("said")
+    ends = [line for line in said if "wrong" not in line]
+    print(options, told, *ends, sep="\n")
+    assert [] == [line["wrong"] for line in said if "wrong" in line]
+    assert ([], []) == (told["hung"], told["left"])
+    published = {line["published"] for line in ends}
+    assert (len(ends), len(published)) == (1 + READERS, 1), "not all drained to the end"
+    assert published == {line["position"] for line in ends if "position" in line}
+    assert min(published) > ENOUGH
+
+
+@pytest.mark.timeout(100)
+@pytest.mark.parametrize(("seed", "can_wait"), [(1, True), (2, False)])
+def test_processes_stopped_and_killed_at_random_harm_nobody(ring_name: str, seed: int, can_wait: bool) -> None:
+    """No torn item, losses exact to the item, none for lossless readers of a writer that waits, no hang, no rest."""
+    torture(ring_name, seed=seed, seconds=20, can_wait=can_wait)
+
+
+@pytest.mark.stress
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("seed", range(100, 120))
+def test_processes_stopped_and_killed_for_a_minute_harm_nobody(ring_name: str, seed: int) -> None:
+    """The same for longer, with twenty seeds."""
+    torture(ring_name, seed=seed, seconds=60, can_wait=seed % 4 != 0)

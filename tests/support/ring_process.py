@@ -42,7 +42,7 @@ def write(name: str, options: dict[str, Any]) -> None:
     say(ready=ring.published, epoch=ring.epoch, birth=ring.birth)
     sys.stdin.readline()
     while not select.select([sys.stdin], [], [], 0)[0] and (count is None or ring.published < count):
-        _write_some(ring, rng)
+        write_some(ring, rng)
     published = ring.published
     ring.close()
     say(published=published)
@@ -59,7 +59,7 @@ def overwrite(name: str, options: dict[str, Any]) -> None:
         sys.stdin.readline()
 
 
-def _write_some(ring: RingWriter, rng: np.random.Generator) -> None:
+def write_some(ring: RingWriter, rng: np.random.Generator) -> None:
     first, n = ring.published, int(rng.integers(1, max(2, ring.slots // 4)))
     match rng.integers(0, 4):
         case 0:
