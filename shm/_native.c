@@ -1,8 +1,8 @@
 /* shm._native: the operations of a ring that Python cannot order, or not fast enough.
  *
  * Written against the limited API (one abi3 wheel). Parts: _mapping.h (a section in memory and its words),
- * _ring.h (where things are), _writer.h with _claim.h, _reader.h with _view.h, _kill.h (for a test build). This file
- * holds the locks and the module.
+ * _ring.h (where things are), _writer.h with _claim.h, _position.h with _reader.h and _view.h, _kill.h (for a test
+ * build). This file holds the locks and the module.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE

@@ -1,4 +1,4 @@
-"""The ring's protocol as lists of operations, in the order of `shm/_writer.h` and `shm/_reader.h`.
+"""The ring's protocol as lists of operations, in the order of `shm/_writer.h`, `_position.h`, `_reader.h`.
 
 Each function names the native function whose order it repeats; ``part`` names what a test may take out.  An item is
 two words, ``a`` and ``b``, that both hold its sequence + 1: a reader that sees anything else holds a torn item.
