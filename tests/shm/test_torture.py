@@ -60,6 +60,24 @@ def test_lossless_readers_of_a_waiting_writer_miss_nothing(ring_name: str) -> No
                 assert (said["lapped"], said["torn"], said["skipped"]) == (0, 0, 0)
 
 
+def test_a_writer_and_reader_that_were_stopped_together_lose_nothing(ring_name: str) -> None:
+    """Longer than the writer waits: its time-out counts only while it runs."""
+    options = {"slots": 8, "can_wait": True, "timeout_s": 0.8, "count": 60, "seed": 4}
+    with writer(ring_name, **options) as source, reader(ring_name, policy="lossless", slow_s=0.01) as slow:
+        source.line()
+        slow.line()
+        source.go()
+        time.sleep(0.1)  # the reader is slow, so that by now the writer waits for it
+        for process in (source, slow):
+            process.signal(signal.SIGSTOP)
+        time.sleep(1.2)  # how long they are away
+        for process in (source, slow):
+            process.signal(signal.SIGCONT)
+        said = slow.line()
+        account(said)
+        assert (said["lapped"], said["torn"], said["demoted"]) == (0, 0, False)
+
+
 def torture(name: str, **options: Any) -> None:
     """Let a writer and six readers be stopped and killed; print what happened, assert that nothing was wrong."""
     with Child("support.ring_torture", name, json.dumps(options)) as process:
