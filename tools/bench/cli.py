@@ -20,21 +20,26 @@ def bench() -> None:
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0.01),
-    default=0.3,
+    default=0.2,
     show_default=True,
     metavar="S",
     help="Length of one measurement; there are about forty in a repeat.",
 )
 @click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True, help="Medians are over these.")
+@click.option("--peers", is_flag=True, help="Measure iceoryx2 and ezmsg too, if they are installed.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list of rows.")
-def ring(seconds: float, repeats: int, as_json: bool) -> None:
-    """Move items through rings, in turns with a plain memory copy (np.copyto) of the same items.
+def ring(seconds: float, repeats: int, peers: bool, as_json: bool) -> None:
+    """Move items through rings, in turns with np.copyto, pyzmq and what the standard library offers.
 
-    The reader is a real process.  Every item is checked on arrival.
+    Writers and readers are processes.  Every item is checked on arrival.
     """
-    from .ring import measure
+    from .measure import measure
+    from .transport import NEEDS, missing
 
-    rows = [asdict(row) for row in measure(seconds, repeats, report=lambda line: click.echo(line, err=True))]
+    absent = missing() if peers else list(NEEDS)
+    if peers and absent:
+        click.echo(f"not installed, so not measured: {', '.join(absent)}", err=True)
+    rows = [asdict(row) for row in measure(seconds, repeats, absent, report=lambda line: click.echo(line, err=True))]
     if as_json:
         print_json(rows)
     else:

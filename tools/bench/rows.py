@@ -22,19 +22,28 @@ class Row:
     at_most: bool = False
 
 
-def compared(name: str, unit: str, values: list[float], baseline: list[float], floor: float | None = None) -> Row:
+def compared(
+    name: str,
+    unit: str,
+    values: list[float],
+    baseline: list[float],
+    floor: float | None = None,
+    *,
+    at_most: bool = False,
+) -> Row:
     """Return the row of repeats that ran in turns with a baseline.
 
     Args:
         name: what was measured.
-        unit: of both, larger is better.
+        unit: of both.
         values: ours, one a repeat.
         baseline: the baseline's, of the same repeats.
         floor: what the median of the ratios must reach, if anything is promised.
+        at_most: smaller is better, and the floor a ceiling.
     """
     ratio = median(ours / theirs for ours, theirs in zip(values, baseline, strict=True))
-    holds = None if floor is None else ratio >= floor
-    return Row(name, median(values), unit, median(baseline), ratio, floor, holds, min(values), max(values))
+    holds = None if floor is None else (ratio <= floor if at_most else ratio >= floor)
+    return Row(name, median(values), unit, median(baseline), ratio, floor, holds, min(values), max(values), at_most)
 
 
 def bounded(name: str, unit: str, values: list[float], ceiling: float | None = None) -> Row:

@@ -1,0 +1,1 @@
+"""The transports that a bench puts side by side, a file each."""
