@@ -136,10 +136,8 @@ class Bench:
             for promise in case.promises:
                 yield self._row(case, promise)
         for payload in PAYLOADS:
-            name = payload.name
-            fill, look, first, later = (
-                self._alone[payload.letter, what] for what in ("fill", "look", "first", "later")
-            )
+            letter, name = payload.letter, payload.name
+            fill, look, first, later = (self._alone[letter, what] for what in ("fill", "look", "first", "later"))
             yield bounded(f"{name}, filled in place", "µs", fill, IN_PLACE_US)
             yield bounded(f"{name}, looked at in place", "µs", look, IN_PLACE_US)
             yield compared(f"{name}, first lap / later laps", "items/s", first, later, FIRST_LAP)
