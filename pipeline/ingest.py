@@ -23,6 +23,8 @@ from .transport import Context, Poller, port_of
 from .wakeup import Wakeup
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from typing_extensions import Buffer
 
     from shm import Counter, Counters
@@ -74,6 +76,7 @@ class Ingest:
         context: the data context, apart from the control plane's.
         endpoint: where to listen, ``tcp://127.0.0.1:0`` for any free port.
         counters: page to count in, or None.
+        lossless: names of the readers of its rings that may be lossless; None: anybody.
 
     Raises:
         EndpointInUseError: the port is taken.
@@ -82,13 +85,21 @@ class Ingest:
     """
 
     def __init__(
-        self, terminal_id: str, rig: str, context: Context, endpoint: str, counters: Counters | None = None
+        self,
+        terminal_id: str,
+        rig: str,
+        context: Context,
+        endpoint: str,
+        counters: Counters | None = None,
+        *,
+        lossless: Iterable[str] | None = None,
     ) -> None:
         self._prefix = f"{rig}/{terminal_id}"
         self._context = context
         self._socket = context.router(endpoint, buffer_bytes=RECEIVE_BUFFER)
         self.endpoint = self._socket.endpoint
         self._counts = _Counts(counters)
+        self._lossless = None if lossless is None else tuple(lossless)
         self._streams: dict[str, _Stream] = {}
         self._wakeup = Wakeup()
         self._poller = Poller()
@@ -199,7 +210,7 @@ class Ingest:
             stream = None
         if stream is None:
             self._counts.prepare(spec.stream)
-            ring = IngestRing(f"{self._prefix}/{spec.stream}", spec, self._context)
+            ring = IngestRing(f"{self._prefix}/{spec.stream}", spec, self._context, lossless=self._lossless)
             stream = self._streams[spec.stream] = _Stream(spec.stream, IngestStream(spec, ring.last), ring, peer)
         stream.peer = peer  # whoever opened last; blocks of an older connection are no longer taken
         return stream

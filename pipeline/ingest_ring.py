@@ -17,7 +17,7 @@ from .errors import BlockError
 from .notify import Notifier
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from .stream_spec import StreamSpec
     from .transport import Context
@@ -37,12 +37,13 @@ class IngestRing:
         name: full name of the ring, ``<rig>/T/<stream>``.
         spec: the stream, checked.
         context: for its notices.
+        lossless: names of the readers that may be lossless; None: anybody.
 
     Raises:
         ShmError: the ring cannot be made; the message says why.
     """
 
-    def __init__(self, name: str, spec: StreamSpec, context: Context) -> None:
+    def __init__(self, name: str, spec: StreamSpec, context: Context, *, lossless: Iterable[str] | None = None) -> None:
         self.name = name
         self._parked: deque[Block] = deque()
         self._notifier = Notifier(context, segment_name("r", name))
@@ -55,6 +56,7 @@ class IngestRing:
                 can_wait=True,
                 timeout_s=JOIN_S,
                 notifier=self._notifier,
+                lossless=lossless,
                 meta=meta,
             )
         except ShmError:

@@ -102,6 +102,7 @@ def _terminal_children(rig: Rig) -> list[ChildSpec]:
         listen_endpoint=terminal_endpoint(rig),
         data_endpoint=data_endpoint(rig),
         pilots=list(rig.pilots),
+        lossless_readers=["recorder", *terminal.lossless_readers],
     )
     recorder = RecorderConfig(
         rig=rig.name,
@@ -152,6 +153,7 @@ def _sensor(rig: Rig, pilot: str, stream: str, entry: StreamSection) -> SensorCo
         options=entry.options,
         seconds=entry.seconds,
         slots=entry.slots,
+        lossless_readers=entry.lossless_readers,
         folder=rig.folder,
     )
 

@@ -59,6 +59,8 @@ class SensorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     source: str
     options: dict[str, Any] = {}
     seconds: float = 3.0
+    lossless_readers: list[str] = []
+    """Who may be lossless beside the Pilot's forwarder."""
     slots: int | None = None
     """Items that the ring retains; from `seconds` and the source's rate if None."""
     folder: str = ""
@@ -229,6 +231,7 @@ class Sensor:
             slots=slots,
             can_wait=spec.can_wait,
             timeout_s=WAIT_S,
+            lossless=(config.pilot, *config.lossless_readers),
             notifier=self._notifier,
             meta=ring_meta(spec),
         )

@@ -38,6 +38,8 @@ class TerminalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     listen_endpoint: str
     data_endpoint: str
     pilots: list[str] = []
+    lossless_readers: list[str] | None = None
+    """Who may be a lossless reader of the rings of blocks; None: anybody."""
 
 
 class TerminalStation(Station):
@@ -92,7 +94,7 @@ def be_terminal(child: Child, config: TerminalConfig) -> None:
         Context() as control,
         Context() as data,  # its own I/O thread: a large image never queues before a STOP
         Counters.create(f"{config.rig}/{config.id}") as counters,
-        Ingest(config.id, config.rig, data, config.data_endpoint, counters),
+        Ingest(config.id, config.rig, data, config.data_endpoint, counters, lossless=config.lossless_readers),
         TerminalStation(config, control) as station,
     ):
         station.listens["KILL"] = lambda _message: child.stop()

@@ -22,11 +22,14 @@ def clean(dry_run: bool, rig: str | None, as_json: bool) -> None:
     report = clean_segments(dry_run=dry_run, rig=rig)
     removed = [str(name) for name in report.removed]
     kept = [{"name": str(name), "why": str(why)} for name, why in report.kept]
+    vanished = [{"name": str(orphan.full_name), "pids": list(orphan.pids)} for orphan in report.orphans]
     if as_json:
-        print_json({"dry_run": dry_run, "removed": removed, "kept": kept})
+        print_json({"dry_run": dry_run, "removed": removed, "kept": kept, "vanished": vanished})
         return
     for name in removed:
         click.echo(f"{'would remove' if dry_run else 'removed'} {name}")
     for entry in kept:
         click.echo(f"kept {entry['name']}: {entry['why']}")
+    for orphan in report.orphans:
+        click.echo(f"vanished {orphan.full_name}: {orphan}")
     click.echo(f"{len(removed)} {'to remove' if dry_run else 'removed'}, {len(kept)} kept")

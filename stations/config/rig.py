@@ -53,6 +53,8 @@ class TerminalSection(msgspec.Struct, frozen=True, kw_only=True):
     """Streams."""
     view_port: Port = field(default=0, name="VIEWPORT")
     """The page; always on loopback."""
+    lossless_readers: list[str] = []
+    """Names of further readers of its rings, beside the recorder, that may be lossless."""
 
 
 class StreamSection(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +74,8 @@ class StreamSection(msgspec.Struct, frozen=True, kw_only=True):
     """How blocks travel and are stored; ``auto`` compresses where it pays."""
     lossless: bool = True
     """May the forwarder ask the ring to wait for it, where the source can?"""
+    lossless_readers: list[str] = []
+    """Names of further readers of its ring that may be lossless, and so make a source wait that can."""
     options: dict[str, Any] = {}
     """All other keys of the table: keyword arguments of the source."""
 

@@ -147,7 +147,7 @@ def test_source_that_ends_is_told_to_the_pilot(bench: Bench) -> None:
     make_wav(bench.folder / "a.wav", values.tobytes(), channels=3, sample_bytes=2, rate=300)
     process = bench.start(f"wav:{bench.folder / 'a.wav'}", rate="max")
     assert bench.greeting["streams"]["pilot1.s"]["finite"]
-    with RingReader.attach(f"{RIG}/pilot1.s", policy="lossless", start="oldest") as reader:
+    with RingReader.attach(f"{RIG}/pilot1.s", policy="lossless", reader="pilot1", start="oldest") as reader:
         bench.tell("START")
         assert ["running", "ended"] == [bench.states.get(timeout=20)["state"] for _ in range(2)]
         assert values.tolist() == [item.data.tolist() for item in reader]
