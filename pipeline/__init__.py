@@ -1,6 +1,7 @@
 """Messages, sessions, nodes, notifications and streams over the wire."""
 
 from .arrays import PackedArray, deserialize_array, serialize_array
+from .async_notices import AsyncNotices
 from .block import Block, BlockFlag, BlockHeader
 from .codec import codec_names, codec_of, register_codec
 from .errors import (
@@ -41,6 +42,7 @@ from .transport import Context
 
 __all__ = [
     "AddressError",
+    "AsyncNotices",
     "Block",
     "BlockError",
     "BlockFlag",

@@ -7,8 +7,8 @@ N3  A subscription may not have reached the writer yet, and what is sent before 
     welcome was heard, slices are 1 ms; from then on 20 ms, which bounds what a lost notice can cost.
 
 A writer of notices (`Notifier`) is given to ``RingWriter.create(notifier=...)`` and serves its thread.  Readers wait
-with `NoticeWaiter` (one ring, the waiter that ``RingReader.attach(waiter=...)`` takes) or with `Notices` (many rings,
-together with any other socket).
+with `NoticeWaiter` (one ring, the waiter that ``RingReader.attach(waiter=...)`` takes), with `Notices` (many rings,
+together with any other socket), or in an event loop with `async_notices`.
 """
 
 from __future__ import annotations
@@ -191,10 +191,17 @@ class Notices:
 
     def sleep(self, timeout_s: float) -> bool:
         """Sleep until a notice or a watched socket, at most one slice; True if there was one."""
-        slices = (ring.slice_s() for ring in self._followed.values())
-        woken = bool(self._poller.poll(min(timeout_s, min(slices, default=SLICE_S))))
+        woken = bool(self._poller.poll(min(timeout_s, self.slice_s())))
         self.drain()
         return woken
+
+    def slice_s(self) -> float:
+        """Return the longest that anybody may sleep now without looking at the rings (N3), seconds."""
+        return min((ring.slice_s() for ring in self._followed.values()), default=SLICE_S)
+
+    def fileno(self) -> int:
+        """Return a descriptor for an event loop: it tells once of news, and again only after `drain`."""
+        return self._socket.fileno()
 
     def drain(self) -> None:
         """Hear what has come, and forget it."""

@@ -161,6 +161,11 @@ class StreamReader:
         return newest is not None and newest.is_end
 
     @property
+    def has_ended(self) -> bool:
+        """The last read brought nothing because it met the end of a run, where iteration ends."""
+        return self._has_ended
+
+    @property
     def is_superseded(self) -> bool:
         """The name leads to another ring, or nowhere: close and attach anew."""
         return self._blobs.is_superseded
@@ -280,6 +285,7 @@ class StreamReader:
     def _advance(self, timeout_s: float | None) -> bool:
         """Decode the next block that has items; False if none came in time, or the run ended."""
         deadline = math.inf if timeout_s is None else time.monotonic() + timeout_s
+        self._has_ended = False
         while True:
             left = None if timeout_s is None else max(0.0, deadline - time.monotonic())
             skipped = self._blobs.skipped
@@ -289,6 +295,7 @@ class StreamReader:
             block = Block.from_blob(blob.data)
             self._account(block, was_skipped=self._blobs.skipped > skipped)
             if block.header.is_end:
+                self._has_ended = True
                 return False
             if block.header.count:
                 self._take(block)
