@@ -103,10 +103,10 @@ class Notifier:
 
     def notify(self, sequence: int) -> None:
         """Tell whoever subscribed that items below `sequence` are published; never waits."""
-        while self._socket.receive() is not None:
-            pass  # subscriptions; zmq answers them, and greets, when we call in here
         self._socket.send([self._prefix + _SEQUENCE.pack(sequence)])
         self.sent += 1
+        while self._socket.receive() is not None:  # after it, since somebody waits for the notice
+            pass  # subscriptions; zmq answers them, and greets, when we call in here
 
     def close(self) -> None:
         """Stop publishing; a notice under way gets a moment to leave."""
@@ -191,9 +191,13 @@ class Notices:
 
     def sleep(self, timeout_s: float) -> bool:
         """Sleep until a notice or a watched socket, at most one slice; True if there was one."""
-        woken = bool(self._poller.poll(min(timeout_s, self.slice_s())))
+        woken = self.doze(timeout_s)
         self.drain()
         return woken
+
+    def doze(self, timeout_s: float) -> bool:
+        """Do as `sleep`, but leave what has come to the next `drain`: who is woken wants to look at the ring first."""
+        return bool(self._poller.poll(min(timeout_s, self.slice_s())))
 
     def slice_s(self) -> float:
         """Return the longest that anybody may sleep now without looking at the rings (N3), seconds."""
@@ -250,7 +254,7 @@ class NoticeWaiter:
 
     def wait(self, timeout_s: float) -> bool:
         """Sleep until a notice, one slice (N3) or the timeout."""
-        return self._notices.sleep(timeout_s)
+        return self._notices.doze(timeout_s)
 
     def fileno(self) -> int | None:
         """Return None: a zmq socket's descriptor is edge-triggered; poll many rings with `Notices`."""
