@@ -26,6 +26,7 @@ typedef struct {
     int ndim;
     Py_ssize_t shape[32];
     int ready; /* attached and not closed */
+    int streams; /* large items are written past the cache; see _stream.h */
     int away;  /* calls that run without the GIL: closing waits for the last of them */
 } Ring;
 

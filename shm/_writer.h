@@ -2,6 +2,7 @@
 #ifndef SHM_WRITER_H
 #define SHM_WRITER_H
 #include "_ring.h"
+#include "_stream.h"
 
 typedef struct {
     PyObject_HEAD
@@ -147,10 +148,10 @@ static void ring_fill(Ring *r, uint64_t start, uint64_t n, const char *source)
 {
     char *slot = ring_slot(r, start);
     if (r->stride == r->item_bytes)
-        memcpy(slot, source, n * r->item_bytes);
+        ring_copy_in(r, slot, source, n * r->item_bytes);
     else
         for (uint64_t i = 0; i < n; i++)
-            memcpy(slot + i * r->stride, source + i * r->item_bytes, r->item_bytes);
+            ring_copy_in(r, slot + i * r->stride, source + i * r->item_bytes, r->item_bytes);
     KILL_POINT("fill: filled");
 }
 
@@ -307,10 +308,10 @@ static PyObject *Writer_publish_blob(Writer *w, PyObject *const *args, Py_ssize_
 
 #define MOST_PARTS 64
 
-static void copy_parts(char *slot, Py_buffer *views, Py_ssize_t n)
+static void copy_parts(const Ring *r, char *slot, Py_buffer *views, Py_ssize_t n)
 {
     for (Py_ssize_t i = 0; i < n; i++) {
-        memcpy(slot, views[i].buf, (size_t)views[i].len);
+        ring_copy_in(r, slot, views[i].buf, (size_t)views[i].len);
         slot += views[i].len;
         KILL_POINT("fill: a part");
     }
@@ -329,11 +330,11 @@ static PyObject *write_views(Writer *w, Py_buffer *views, Py_ssize_t n, PyObject
     if (time == Py_None)
         time_ns = w->entry_ns;
     if (length < GIL_FREE_BYTES) {
-        copy_parts(ring_slot(r, start), views, n);
+        copy_parts(r, ring_slot(r, start), views, n);
     } else {
         ring_enter(r);
         Py_BEGIN_ALLOW_THREADS
-        copy_parts(ring_slot(r, start), views, n);
+        copy_parts(r, ring_slot(r, start), views, n);
         Py_END_ALLOW_THREADS
         if (ring_leave(r) < 0)
             return NULL;
@@ -430,6 +431,9 @@ static PyObject *Writer_attach(Writer *w, PyObject *args)
     w->open = 0;
     w->limit = 0; /* the first claim scans */
     w->version = NEVER;
+    Py_BEGIN_ALLOW_THREADS
+    ring_choose_copy(r);
+    Py_END_ALLOW_THREADS
     Py_RETURN_NONE;
 }
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Iterable, Iterator
 from collections.abc import Mapping as MappingABC
 from typing import TYPE_CHECKING, Any
@@ -157,15 +155,7 @@ class BlobReader(ReaderEnd):
 
     def read(self, timeout_s: float | None = None) -> Blob | None:
         """Copy the next blob by policy; None after `timeout_s`, or when the ring has ended and is drained."""
-        blob = self._take_blob()
-        if blob is not None:
-            return blob
-        deadline = math.inf if timeout_s is None else time.monotonic() + timeout_s
-        while self.lag or self._wait_item(deadline):
-            blob = self._take_blob()
-            if blob is not None:
-                return blob
-        return None
+        return self._next(self._take_blob, timeout_s)
 
     def __iter__(self) -> Iterator[Blob]:
         """Yield blobs by policy until the ring has ended and is drained."""

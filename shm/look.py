@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping as MappingABC
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import numpy as np
 
-from . import _native, table
+from . import _native
 from ._native import Run
-from .clock import ClockPair
-from .errors import ClosedError, LayoutError, OverrunError, RingEmptyError
+from .end import RingEnd
+from .errors import LayoutError, OverrunError, RingEmptyError
 from .item import Item
 from .ring import Ring, Role, word
 from .segment import array_of
@@ -21,7 +19,7 @@ _ATTEMPTS: Final = 3
 """Copies of the newest items that are tried before a ring counts as too shallow for its rate."""
 
 
-class Look(_native.Reader):
+class Look(RingEnd, _native.Reader):
     """What observers and readers share: looking at the newest items, and what the header says."""
 
     def __init__(self, ring: Ring) -> None:
@@ -31,59 +29,9 @@ class Look(_native.Reader):
         self._attach(*ring.sections())
 
     @property
-    def name(self) -> str:
-        """Full name of the ring."""
-        return self._ring.name
-
-    @property
-    def segment_name(self) -> str:
-        """Name of the segment, /pl… of at most 30 characters."""
-        return self._ring.segment.name
-
-    @property
-    def slots(self) -> int:
-        """Items that the ring holds."""
-        return self._ring.spec.geometry.slots
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of one item; of a blob ring (max_bytes,)."""
-        return self._ring.spec.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Dtype of one item."""
-        return self._ring.spec.dtype
-
-    @property
     def is_blob(self) -> bool:
         """The ring holds byte strings."""
         return self._ring.spec.is_blob
-
-    @property
-    def can_wait(self) -> bool:
-        """The writer waits for lossless readers before it leaves them behind."""
-        return self._ring.spec.can_wait
-
-    @property
-    def meta(self) -> MappingABC[str, Any]:
-        """What the creator said about the stream."""
-        return self._ring.spec.meta
-
-    @property
-    def birth(self) -> int:
-        """64 random bits of this generation."""
-        return self._ring.birth
-
-    @property
-    def epoch(self) -> int:
-        """Writers that this generation has had; above 1 after a takeover."""
-        return self._ring.epoch
-
-    @property
-    def clock(self) -> ClockPair:
-        """Clock domain of the times, and one instant on both clocks."""
-        return self._ring.clock
 
     @property
     def first(self) -> int:
@@ -121,16 +69,6 @@ class Look(_native.Reader):
         newest = int(self._times[(published - 1) % self._ring.spec.geometry.times_slots])
         return (time.monotonic_ns() - newest) / 1e9
 
-    @property
-    def is_closed(self) -> bool:
-        """`close` was called."""
-        return not self._is_open
-
-    def readers(self) -> list[table.ReaderRow]:
-        """Return who reads this ring."""
-        self._check_open()
-        return table.rows(self._ring)
-
     def close(self) -> None:
         """Let go of the ring; views that are still held stay valid."""
         if self._is_open:
@@ -138,20 +76,6 @@ class Look(_native.Reader):
             self._detach()
             del self._times
             self._ring.close()
-
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Close."""
-        self.close()
-
-    def _check_open(self) -> None:
-        if not self._is_open:
-            raise ClosedError(f"{self.name}: this reader is closed")
 
     def _overrun(self, first: int, count: int, bad: int) -> None:
         """Called by the native view on leaving."""

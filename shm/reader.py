@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 from . import _native, table
 from .errors import LosslessRefusedError, SpecError
@@ -21,6 +21,7 @@ from .table import Policy
 from .waiter import SLICE_S, FutexWaiter, Waiter, WaiterFactory
 
 Start = Literal["newest", "oldest"] | int
+Taken = TypeVar("Taken")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +143,18 @@ class ReaderEnd(Look):
         """Nothing to read, and nothing will come."""
         return self.lag == 0 and (self.ended or self.is_superseded)
 
+    def _next(self, take: Callable[[], Taken | None], timeout_s: float | None) -> Taken | None:
+        """Take what comes next by policy; None after `timeout_s`, or when the ring has ended and is drained."""
+        taken = take()
+        if taken is not None:
+            return taken
+        deadline = math.inf if timeout_s is None else time.monotonic() + timeout_s
+        while self.lag or self._wait_item(deadline):
+            taken = take()
+            if taken is not None:
+                return taken
+        return None
+
     def _wait_item(self, deadline: float) -> bool:
         """Wait for an item; False at the deadline or when none will come."""
         while not self.lag:
@@ -211,15 +224,7 @@ class RingReader(ReaderEnd, ArrayLook):
         Args:
             timeout_s: None waits for as long as it takes, 0 not at all.
         """
-        item = self._take()
-        if item is not None:
-            return item
-        deadline = math.inf if timeout_s is None else time.monotonic() + timeout_s
-        while self.lag or self._wait_item(deadline):
-            item = self._take()
-            if item is not None:
-                return item
-        return None
+        return self._next(self._take, timeout_s)
 
     def __iter__(self) -> Iterator[Item]:
         """Yield items by policy until the ring has ended and is drained; waits through a writer's death."""

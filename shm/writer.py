@@ -12,15 +12,14 @@ import time
 from collections.abc import Iterable
 from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from . import _native, table
-from .clock import ClockPair
-from .errors import ClosedError, SpecError, SpecMismatchError
+from .end import RingEnd
+from .errors import SpecError, SpecMismatchError
 from .layout import ENDED
 from .ring import Ring, word
 from .segment import page_bytes
@@ -71,7 +70,7 @@ def statistics_of(ring: Ring) -> WriterStatistics:
     return WriterStatistics(**counts, is_orphaned=not ring.segment.is_linked())
 
 
-class WriterEnd(_native.Writer):
+class WriterEnd(RingEnd, _native.Writer):
     """What writers of arrays and of blobs share: life, waiting, the end. Serves one thread."""
 
     def __init__(self, ring: Ring, timeout_s: float, notifier: Notifier | None) -> None:
@@ -80,56 +79,6 @@ class WriterEnd(_native.Writer):
         self._notifier = notifier
         self._is_open = True
         self._attach(*ring.sections())
-
-    @property
-    def name(self) -> str:
-        """Full name of the ring."""
-        return self._ring.name
-
-    @property
-    def segment_name(self) -> str:
-        """Name of the segment, /pl… of at most 30 characters."""
-        return self._ring.segment.name
-
-    @property
-    def slots(self) -> int:
-        """Items that the ring holds; may be more than asked for, so that it fits pages."""
-        return self._ring.spec.geometry.slots
-
-    @property
-    def can_wait(self) -> bool:
-        """The writer waits for lossless readers before it leaves them behind."""
-        return self._ring.spec.can_wait
-
-    @property
-    def meta(self) -> MappingABC[str, Any]:
-        """What was given as `meta` at creation."""
-        return self._ring.spec.meta
-
-    @property
-    def birth(self) -> int:
-        """64 random bits of this generation; (stream, birth, sequence) names an item for ever."""
-        return self._ring.birth
-
-    @property
-    def epoch(self) -> int:
-        """Writers that this generation has had; above 1 after a takeover."""
-        return self._ring.epoch
-
-    @property
-    def clock(self) -> ClockPair:
-        """Clock domain of the times, and one instant on both clocks."""
-        return self._ring.clock
-
-    @property
-    def is_closed(self) -> bool:
-        """`close` was called."""
-        return not self._is_open
-
-    def readers(self) -> list[table.ReaderRow]:
-        """Return who reads this ring."""
-        self._check_open()
-        return table.rows(self._ring)
 
     def statistics(self) -> WriterStatistics:
         """Return the counts of this ring's writers."""
@@ -166,16 +115,6 @@ class WriterEnd(_native.Writer):
             self._ring.segment.unlink_if_ours()
         self._ring.close()
 
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Close and unlink."""
-        self.close()
-
     def __repr__(self) -> str:
         if not self._is_open:
             return f"<{type(self).__name__} {self.name} closed>"
@@ -184,10 +123,6 @@ class WriterEnd(_native.Writer):
             f"<{type(self).__name__} {self.name}{lost} seq={self.published} slots={self.slots} "
             f"readers={len(self.readers())}>"
         )
-
-    def _check_open(self) -> None:
-        if not self._is_open:
-            raise ClosedError(f"{self.name}: this writer is closed")
 
     def _notify(self, sequence: int) -> None:
         """Called by the native publish when a waiter on notices had armed."""
@@ -284,16 +219,6 @@ class RingWriter(WriterEnd):
             lossless=lossless,
         )
         return cls(Ring.create(name, described, mode=mode, first=first), timeout_s, notifier)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of one item."""
-        return self._ring.spec.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Dtype of one item."""
-        return self._ring.spec.dtype
 
     def _coerce(self, item: ArrayLike) -> np.ndarray[Any, Any]:
         """Called by the native write for what is no contiguous array of our dtype and shape."""
