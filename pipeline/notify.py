@@ -148,6 +148,7 @@ class Notices:
         self._poller = Poller()
         self._poller.register(self._socket)
         self._followed: dict[str, _Followed] = {}
+        self._unheard: bytes | None = None
 
     def watch(self, source: Socket | int) -> None:
         """End a wait also when this socket or descriptor has input."""
@@ -191,13 +192,17 @@ class Notices:
 
     def sleep(self, timeout_s: float) -> bool:
         """Sleep until a notice or a watched socket, at most one slice; True if there was one."""
-        woken = self.doze(timeout_s)
+        woken = bool(self._poller.poll(min(timeout_s, self.slice_s())))
         self.drain()
         return woken
 
     def doze(self, timeout_s: float) -> bool:
-        """Do as `sleep`, but leave what has come to the next `drain`: who is woken wants to look at the ring first."""
-        return bool(self._poller.poll(min(timeout_s, self.slice_s())))
+        """Do as `sleep` where nothing is watched but rings, and hear the notice only at the next `drain`.
+
+        Who is woken wants to look at the ring first, and a poller would cost system calls on the way there.
+        """
+        self._unheard = self._socket.wait(min(timeout_s, self.slice_s()))
+        return self._unheard is not None
 
     def slice_s(self) -> float:
         """Return the longest that anybody may sleep now without looking at the rings (N3), seconds."""
@@ -209,6 +214,9 @@ class Notices:
 
     def drain(self) -> None:
         """Hear what has come, and forget it."""
+        if self._unheard is not None:
+            self._hear(self._unheard)
+            self._unheard = None
         while (frames := self._socket.receive()) is not None:
             self._hear(bytes(frames[0]))
 

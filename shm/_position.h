@@ -14,6 +14,7 @@ typedef struct {
     Ring ring;
     char *entry; /* ours in the reader table; NULL for an observer */
     uint64_t position, skipped, lapped, torn, taken;
+    int64_t spin_ns; /* how long calls that wait spin before they sleep */
     int policy;
     int viewing; /* a view that moves on is open */
     int fresh;   /* joined at the oldest item and read nothing yet: a moving start is no loss */

@@ -63,6 +63,80 @@ static int64_t reader_drain(Reader *q, uint64_t most, char *out, int64_t *times,
     return 0;
 }
 
+static inline int has_news(Reader *q)
+{
+    return (int64_t)(LOAD_ACQUIRE(q->ring.published) - q->position) > 0 || LOAD_ACQUIRE(q->ring.flags);
+}
+
+/* Arm, then look again: a publish that missed the arming is seen here, one that did not will wake us. */
+static int reader_arm(Reader *q, uint64_t bit)
+{
+    if (!(LOAD(q->ring.armed) & bit))
+        atomic_fetch_or(q->ring.armed, bit);
+    KILL_POINT("arm: armed");
+    atomic_thread_fence(memory_order_seq_cst);
+    return has_news(q);
+}
+
+static PyObject *Reader_arm(Reader *q, PyObject *argument)
+{
+    uint64_t bit;
+    if (ring_check(&q->ring) < 0 || as_u64(argument, "bit", &bit) < 0)
+        return NULL;
+    if (!q->ring.table->writable) {
+        PyErr_SetString(PyExc_PermissionError, "an observer cannot arm; it polls");
+        return NULL;
+    }
+    return PyBool_FromLong(reader_arm(q, bit));
+}
+
+static int reader_sleep(Reader *q, int64_t deadline, int64_t spin_until)
+{
+    while (monotonic_ns() < spin_until)
+        for (int i = 0; i < 16; i++) {
+            if (has_news(q))
+                return 0;
+            cpu_relax();
+        }
+    if (!q->ring.table->writable || spin_until >= deadline)
+        return has_news(q) ? 0 : ETIMEDOUT;
+    uint32_t seen = atomic_load_explicit(q->ring.wakes, memory_order_acquire); /* before arming, see README */
+    if (reader_arm(q, ARMED_FUTEX))
+        return 0;
+    return futex_wait_until(q->ring.wakes, seen, deadline);
+}
+
+/* Is there news, after one sleep of at most `timeout_ns`? 1 yes, 0 no, -1 an exception. */
+static int reader_wait(Reader *q, int64_t timeout_ns, int64_t spin_ns)
+{
+    if (has_news(q) || timeout_ns <= 0)
+        return has_news(q);
+    int64_t now = monotonic_ns();
+    if (spin_ns > timeout_ns)
+        spin_ns = timeout_ns;
+    int rc;
+    ring_enter(&q->ring);
+    Py_BEGIN_ALLOW_THREADS
+    rc = reader_sleep(q, now + timeout_ns, now + spin_ns);
+    Py_END_ALLOW_THREADS
+    if (ring_leave(&q->ring) < 0 || (rc == EINTR && PyErr_CheckSignals() < 0))
+        return -1;
+    return has_news(q);
+}
+
+/* The timeout of a call that waits before it takes, seconds, as nanoseconds; checked against who may wait. */
+static int as_timeout(Reader *q, PyObject *object, int64_t *timeout_ns)
+{
+    double seconds = PyFloat_AsDouble(object);
+    if (seconds == -1.0 && PyErr_Occurred())
+        return -1;
+    *timeout_ns = !(seconds > 0) ? 0 : seconds > 1e6 ? (int64_t)1e15 : (int64_t)(seconds * 1e9);
+    if (!*timeout_ns || q->ring.table->writable)
+        return 0;
+    PyErr_SetString(PyExc_PermissionError, "an observer cannot wait; it polls");
+    return -1;
+}
+
 static PyObject *misfit(const char *what)
 {
     PyErr_Format(SpecMismatch, "%s must be a writable C-contiguous array of the ring's dtype and item shape", what);
@@ -83,16 +157,18 @@ static int times_buffer(PyObject *object, uint64_t count, Py_buffer *view)
     return -1;
 }
 
-/* read_into(out, times=None) -> int */
+/* read_into(out, times=None, timeout_s=0.0) -> int; the wait is here, so that nothing but this call lies between the
+ * wake-up and the copy: after a sleep every line of Python is a cache miss */
 static PyObject *Reader_read_into(Reader *q, PyObject *const *args, Py_ssize_t n)
 {
     Py_buffer out, times = {0};
     uint64_t first;
-    if (n < 1 || n > 2) {
-        PyErr_SetString(PyExc_TypeError, "read_into(out, times=None)");
+    int64_t timeout_ns = 0;
+    if (n < 1 || n > 3) {
+        PyErr_SetString(PyExc_TypeError, "read_into(out, times=None, timeout_s=0.0)");
         return NULL;
     }
-    if (ring_check(&q->ring) < 0)
+    if (ring_check(&q->ring) < 0 || (n > 2 && as_timeout(q, args[2], &timeout_ns) < 0))
         return NULL;
     int fits = ring_buffer(&q->ring, args[0], 1, 1, &out);
     if (fits <= 0)
@@ -100,7 +176,9 @@ static PyObject *Reader_read_into(Reader *q, PyObject *const *args, Py_ssize_t n
     uint64_t most = (uint64_t)out.shape[0];
     most = most < q->ring.slots ? most : q->ring.slots;
     int timed = times_buffer(n > 1 ? args[1] : NULL, most, &times);
-    int64_t count = timed < 0 ? -1 : reader_drain(q, most, out.buf, timed ? times.buf : NULL, &first);
+    int64_t count = -1;
+    if (timed >= 0 && reader_wait(q, timeout_ns, q->spin_ns) >= 0)
+        count = reader_drain(q, most, out.buf, timed ? times.buf : NULL, &first);
     if (timed > 0)
         PyBuffer_Release(&times);
     PyBuffer_Release(&out);
@@ -119,13 +197,13 @@ static PyObject *make_item(PyTypeObject *type, PyObject *data, uint64_t sequence
     return item;
 }
 
-/* _take() -> Item or None: the next by policy, in an array of its own */
-static PyObject *Reader_take(Reader *q, PyObject *Py_UNUSED(ignored))
+/* _take(timeout_s) -> Item or None: the next by policy, in an array of its own */
+static PyObject *Reader_take(Reader *q, PyObject *timeout)
 {
     Py_buffer out;
     uint64_t first = 0;
-    int64_t time_ns = 0;
-    if (ring_check(&q->ring) < 0)
+    int64_t time_ns = 0, timeout_ns;
+    if (ring_check(&q->ring) < 0 || as_timeout(q, timeout, &timeout_ns) < 0 || reader_wait(q, timeout_ns, q->spin_ns) < 0)
         return NULL;
     if ((int64_t)(LOAD_ACQUIRE(q->ring.published) - q->position) <= 0)
         Py_RETURN_NONE;
@@ -145,12 +223,13 @@ static PyObject *Reader_take(Reader *q, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
-/* _take_blob() -> Blob or None */
-static PyObject *Reader_take_blob(Reader *q, PyObject *Py_UNUSED(ignored))
+/* _take_blob(timeout_s) -> Blob or None */
+static PyObject *Reader_take_blob(Reader *q, PyObject *timeout)
 {
     Ring *r = &q->ring;
     uint64_t first;
-    if (ring_check(r) < 0)
+    int64_t timeout_ns;
+    if (ring_check(r) < 0 || as_timeout(q, timeout, &timeout_ns) < 0 || reader_wait(q, timeout_ns, q->spin_ns) < 0)
         return NULL;
     for (int attempt = 0; attempt < 8 && reader_begin(q, 1, &first); attempt++) {
         uint64_t length = r->lengths ? LOAD(r->lengths + first % r->times_slots) : r->item_bytes;
@@ -227,70 +306,14 @@ static PyObject *Reader_copy(Reader *q, PyObject *const *args, Py_ssize_t n)
     return bad < 0 ? NULL : PyLong_FromLongLong(bad);
 }
 
-static inline int has_news(Reader *q)
-{
-    return (int64_t)(LOAD_ACQUIRE(q->ring.published) - q->position) > 0 || LOAD_ACQUIRE(q->ring.flags);
-}
-
-/* Arm, then look again: a publish that missed the arming is seen here, one that did not will wake us. */
-static int reader_arm(Reader *q, uint64_t bit)
-{
-    if (!(LOAD(q->ring.armed) & bit))
-        atomic_fetch_or(q->ring.armed, bit);
-    KILL_POINT("arm: armed");
-    atomic_thread_fence(memory_order_seq_cst);
-    return has_news(q);
-}
-
-static PyObject *Reader_arm(Reader *q, PyObject *argument)
-{
-    uint64_t bit;
-    if (ring_check(&q->ring) < 0 || as_u64(argument, "bit", &bit) < 0)
-        return NULL;
-    if (!q->ring.table->writable) {
-        PyErr_SetString(PyExc_PermissionError, "an observer cannot arm; it polls");
-        return NULL;
-    }
-    return PyBool_FromLong(reader_arm(q, bit));
-}
-
-static int reader_sleep(Reader *q, int64_t deadline, int64_t spin_until)
-{
-    while (monotonic_ns() < spin_until)
-        for (int i = 0; i < 16; i++) {
-            if (has_news(q))
-                return 0;
-            cpu_relax();
-        }
-    if (!q->ring.table->writable || spin_until >= deadline)
-        return has_news(q) ? 0 : ETIMEDOUT;
-    uint32_t seen = atomic_load_explicit(q->ring.wakes, memory_order_acquire); /* before arming, see README */
-    if (reader_arm(q, ARMED_FUTEX))
-        return 0;
-    return futex_wait_until(q->ring.wakes, seen, deadline);
-}
-
 /* sleep(timeout_ns, spin_ns) -> is there news; at most one sleep, so the caller looks around between sleeps */
 static PyObject *Reader_sleep(Reader *q, PyObject *const *args, Py_ssize_t n)
 {
     int64_t timeout_ns, spin_ns;
     if (need(n, 2) < 0 || ring_check(&q->ring) < 0 || as_i64(args[0], &timeout_ns) < 0 || as_i64(args[1], &spin_ns) < 0)
         return NULL;
-    if (has_news(q))
-        Py_RETURN_TRUE;
-    if (timeout_ns <= 0)
-        Py_RETURN_FALSE;
-    int64_t now = monotonic_ns();
-    if (spin_ns > timeout_ns)
-        spin_ns = timeout_ns;
-    int rc;
-    ring_enter(&q->ring);
-    Py_BEGIN_ALLOW_THREADS
-    rc = reader_sleep(q, now + timeout_ns, now + spin_ns);
-    Py_END_ALLOW_THREADS
-    if (ring_leave(&q->ring) < 0 || (rc == EINTR && PyErr_CheckSignals() < 0))
-        return NULL;
-    return PyBool_FromLong(has_news(q));
+    int news = reader_wait(q, timeout_ns, spin_ns);
+    return news < 0 ? NULL : PyBool_FromLong(news);
 }
 
 /* _join(entry index, policy, "newest" | "oldest" | sequence) */
@@ -403,6 +426,7 @@ static PyMemberDef Reader_members[] = {
     {"skipped", T_ULONGLONG, offsetof(Reader, skipped), READONLY, "items passed over by policy `latest`"},
     {"lapped", T_ULONGLONG, offsetof(Reader, lapped), READONLY, "items lost: overwritten before they were read"},
     {"torn", T_ULONGLONG, offsetof(Reader, torn), READONLY, "items overwritten during use, never returned as good"},
+    {"_spin_ns", T_LONGLONG, offsetof(Reader, spin_ns), 0, "how long calls that wait spin before they sleep"},
     {"taken", T_ULONGLONG, offsetof(Reader, taken), READONLY, "items read and good"},
     {NULL, 0, 0, 0, NULL},
 };
@@ -411,8 +435,10 @@ static PyObject *Reader_view(Reader *q, PyObject *const *args, Py_ssize_t n, PyO
 
 static PyMethodDef Reader_methods[] = {
     {"read_into", FAST(Reader_read_into), METH_FASTCALL,
-     "read_into(out, times=None) -> int\n\n"
-     "Copy new items into ``out`` (k, *shape) and return how many; 0 if there is nothing new. Never waits.\n\n"
+     "read_into(out, times=None, timeout_s=0.0) -> int\n\n"
+     "Copy new items into ``out`` (k, *shape) and return how many; 0 if there is nothing new.\n\n"
+     "With ``timeout_s`` it sleeps once until something is published, the ring ends, or the timeout, on the ring's\n"
+     "futex whatever the reader's waiter: the shortest way from a publication to the items. May return 0 early.\n\n"
      "They are the next by policy and were validated after copying: the last of them is ``position - 1``.\n"
      "``times``, int64, gets their times."},
     {"sleep", FAST(Reader_sleep), METH_FASTCALL,
@@ -430,8 +456,8 @@ static PyMethodDef Reader_methods[] = {
     {"_detach", (PyCFunction)Reader_detach, METH_NOARGS, "_detach()"},
     {"_join", FAST(Reader_join), METH_FASTCALL, "_join(index, policy, start)"},
     {"_seek", (PyCFunction)Reader_seek, METH_O, "_seek(sequence)"},
-    {"_take", (PyCFunction)Reader_take, METH_NOARGS, "_take() -> Item | None"},
-    {"_take_blob", (PyCFunction)Reader_take_blob, METH_NOARGS, "_take_blob() -> Blob | None"},
+    {"_take", (PyCFunction)Reader_take, METH_O, "_take(timeout_s) -> Item | None"},
+    {"_take_blob", (PyCFunction)Reader_take_blob, METH_O, "_take_blob(timeout_s) -> Blob | None"},
     {"_bad", FAST(Reader_bad), METH_FASTCALL, "_bad(first, count) -> bad"},
     {"_copy", FAST(Reader_copy), METH_FASTCALL, "_copy(first, count, out, times | None) -> bad"},
     {"_arm", (PyCFunction)Reader_arm, METH_O, "_arm(bit) -> is there news already"},

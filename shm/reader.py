@@ -18,7 +18,7 @@ from .item import Item
 from .look import ArrayLook, Look
 from .ring import Ring, Role
 from .table import Policy
-from .waiter import SLICE_S, FutexWaiter, Waiter, WaiterFactory
+from .waiter import LOOK_AROUND_S, SLICE_S, FutexWaiter, Waiter, WaiterFactory
 
 Start = Literal["newest", "oldest"] | int
 Taken = TypeVar("Taken")
@@ -55,8 +55,10 @@ class ReaderEnd(Look):
         except BaseException:
             self._entry.release()
             raise
-        made = FutexWaiter(self) if waiter is None else waiter
-        self._waiter = _waiter_of(made, self)
+        self._waiter = made = FutexWaiter(self) if waiter is None else _waiter_of(waiter, self)
+        self._is_native = type(made).wait is FutexWaiter.wait
+        if isinstance(made, FutexWaiter):
+            self._spin_ns = int(made.spin_s * 1e9)
 
     def _enter(self, policy: Policy, start: Start) -> None:
         if start not in ("newest", "oldest"):
@@ -101,11 +103,10 @@ class ReaderEnd(Look):
         if self.has_news:
             return True
         waiter = self._waiter
-        native = isinstance(waiter, FutexWaiter)
         deadline = time.monotonic() + timeout_s
         left = timeout_s
         while left > 0:
-            if native:
+            if self._is_native:
                 news = waiter.wait(left)
             else:
                 waiter.arm()
@@ -143,26 +144,21 @@ class ReaderEnd(Look):
         """Nothing to read, and nothing will come."""
         return self.lag == 0 and (self.ended or self.is_superseded)
 
-    def _next(self, take: Callable[[], Taken | None], timeout_s: float | None) -> Taken | None:
+    def _next(self, take: Callable[[float], Taken | None], timeout_s: float | None) -> Taken | None:
         """Take what comes next by policy; None after `timeout_s`, or when the ring has ended and is drained."""
-        taken = take()
+        taken = take(0.0)
         if taken is not None:
             return taken
         deadline = math.inf if timeout_s is None else time.monotonic() + timeout_s
-        while self.lag or self._wait_item(deadline):
-            taken = take()
+        while not self._is_over and (left := deadline - time.monotonic()) > 0:
+            if self._is_native:
+                taken = take(min(left, LOOK_AROUND_S))
+            else:
+                self.wait(min(left, 1.0))
+                taken = take(0.0)
             if taken is not None:
                 return taken
-        return None
-
-    def _wait_item(self, deadline: float) -> bool:
-        """Wait for an item; False at the deadline or when none will come."""
-        while not self.lag:
-            left = deadline - time.monotonic()
-            if self._is_over or left <= 0:
-                return self.lag > 0  # published between our looks
-            self.wait(min(left, 1.0))
-        return True
+        return take(0.0)  # published between our looks
 
 
 def _waiter_of(given: Waiter | WaiterFactory, reader: ReaderEnd) -> Waiter:

@@ -225,6 +225,28 @@ def test_read_into_drains_a_batch_with_times(ring_name: str) -> None:
         assert (reader.read_into(out), reader.read_into(out)) == (1, 0)
 
 
+def test_read_into_waits_as_long_as_it_is_told(ring_name: str) -> None:
+    """With a timeout it sleeps until the next item, the end of the ring, or the timeout."""
+    out = np.empty((1, *ITEM), "<i8")
+    with ring(ring_name) as writer, RingReader.attach(ring_name, policy="drop_oldest") as reader:
+        began = time.monotonic()
+        assert reader.read_into(out, None, 0.05) == 0
+        assert 0.05 <= time.monotonic() - began < 1.0
+        later = threading.Thread(target=lambda: writer.write(item(7)))
+        later.start()
+        assert reader.read_into(out, None, 10) == 1
+        later.join()
+        assert out[0, 0] == 7
+        writer.end()
+        assert reader.read_into(out, None, 10) == 0
+
+
+def test_an_observer_does_not_wait(ring_name: str) -> None:
+    """It cannot arm the ring, so it is told to poll rather than left to sleep for ever."""
+    with ring(ring_name), RingObserver.attach(ring_name) as observer, pytest.raises(PermissionError, match="polls"):
+        observer.read_into(np.empty((1, *ITEM), "<i8"), None, 1.0)
+
+
 def test_start_chooses_where_to_begin(ring_name: str) -> None:
     """Newest sees what comes, oldest what is retained, a number goes there."""
     with ring(ring_name) as writer:

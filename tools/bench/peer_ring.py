@@ -16,7 +16,8 @@ from typing import Any, ClassVar
 import numpy as np
 from workload import Base  # type: ignore[import-not-found]  # the harness's own module, on its path
 
-from shm import FutexWaiter, HybridWaiter, RingReader, RingWriter, Run, SpinWaiter, View, WaiterFactory
+from pipeline import Context, NoticeWaiter, Notifier
+from shm import FutexWaiter, HybridWaiter, RingReader, RingWriter, Run, SpinWaiter, View, WaiterFactory, segment_name
 
 COPY_BELOW = 65536
 
@@ -24,8 +25,10 @@ COPY_BELOW = 65536
 class Producer:
     """Writes one item a call."""
 
-    def __init__(self, name: str, cfg: Any) -> None:
-        ring = RingWriter.create(name, shape=cfg.shape, dtype=cfg.dtype, slots=cfg.depth, can_wait=True, timeout_s=60)
+    def __init__(self, name: str, cfg: Any, notifier: Notifier | None = None) -> None:
+        ring = RingWriter.create(
+            name, shape=cfg.shape, dtype=cfg.dtype, slots=cfg.depth, can_wait=True, timeout_s=60, notifier=notifier
+        )
         self.send = ring.write
         self.close = ring.close
 
@@ -40,11 +43,12 @@ class CopyingConsumer:
         read_into, wait = ring.read_into, ring.wait
 
         def recv(timeout_s: float) -> Any:
-            if read_into(out) or (wait(timeout_s) and read_into(out)):
-                return flat
-            return None
+            return flat if read_into(out, None, timeout_s) else None
 
-        self.recv = recv
+        def recv_noticed(timeout_s: float) -> Any:
+            return flat if read_into(out) or (wait(timeout_s) and read_into(out)) else None
+
+        self.recv = recv if isinstance(ring.waiter, FutexWaiter) else recv_noticed
 
 
 class LookingConsumer:
@@ -116,3 +120,21 @@ class PeerSpin(Peer):
 
     name = "pipeline ring, spin"
     waiter: ClassVar[WaiterFactory] = SpinWaiter
+
+
+class PeerNotice(Peer):
+    """A reader that sleeps until a notice over zmq."""
+
+    name = "pipeline ring, zmq notices"
+
+    def producer(self) -> Producer:
+        """Create the ring, and where its notices are published."""
+        self._context = Context()
+        return Producer(self.ring, self.cfg, Notifier(self._context, segment_name("r", self.ring)))
+
+    def consumer(self, i: int) -> CopyingConsumer | LookingConsumer:
+        """Attach to it."""
+        self._context = Context()
+        waiter = NoticeWaiter.on(self._context)
+        ring = RingReader.attach(self.ring, policy="lossless", reader=f"c{i}", waiter=waiter, wait_for_s=10)
+        return CopyingConsumer(ring) if self.cfg.nbytes < COPY_BELOW else LookingConsumer(ring)
