@@ -1,5 +1,6 @@
 /* Points at which a process of the test build dies, as by SIGKILL: between every two steps of writing, joining, reading
- * and taking over that others can see. The extension that is installed has none of them.
+ * and taking over that others can see; and a count of the shared words it touches. The extension that is installed has
+ * neither.
  */
 #ifndef SHM_KILL_H
 #define SHM_KILL_H
@@ -10,6 +11,8 @@
 #define MOST_POINTS 65536
 static const char *passed_points[MOST_POINTS];
 static long passed, die_at; /* 0: never */
+
+static unsigned long long shared_words; /* loads and stores of words that other processes see */
 
 static void kill_point(const char *label)
 {
@@ -43,11 +46,22 @@ static PyObject *native_points(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(
     return labels;
 }
 
+/* shared_words() -> how many were touched since the last call */
+static PyObject *native_shared_words(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
+{
+    unsigned long long count = shared_words;
+    shared_words = 0;
+    return PyLong_FromUnsignedLongLong(count);
+}
+
+#define TOUCH() (shared_words++)
 #define KILL_POINT(label) kill_point(label)
 #define KILL_POINT_FUNCTIONS                              \
     {"die_at_point", native_die_at_point, METH_O, NULL}, \
-    {"points", native_points, METH_NOARGS, NULL},
+    {"points", native_points, METH_NOARGS, NULL},         \
+    {"shared_words", native_shared_words, METH_NOARGS, NULL},
 #else
+#define TOUCH() ((void)0)
 #define KILL_POINT(label) ((void)0)
 #define KILL_POINT_FUNCTIONS
 #endif

@@ -52,10 +52,10 @@ static PyObject *str_dtype, *str_coerce, *str_coerce_block, *str_make_room, *str
 /* A METH_FASTCALL function in a method table. */
 #define FAST(f) (PyCFunction)(void (*)(void))(f)
 
-#define LOAD(p) atomic_load_explicit((p), memory_order_relaxed)
-#define LOAD_ACQUIRE(p) atomic_load_explicit((p), memory_order_acquire)
-#define STORE(p, v) atomic_store_explicit((p), (v), memory_order_relaxed)
-#define STORE_RELEASE(p, v) atomic_store_explicit((p), (v), memory_order_release)
+#define LOAD(p) (TOUCH(), atomic_load_explicit((p), memory_order_relaxed))
+#define LOAD_ACQUIRE(p) (TOUCH(), atomic_load_explicit((p), memory_order_acquire))
+#define STORE(p, v) (TOUCH(), atomic_store_explicit((p), (v), memory_order_relaxed))
+#define STORE_RELEASE(p, v) (TOUCH(), atomic_store_explicit((p), (v), memory_order_release))
 
 static inline void cpu_relax(void)
 {

@@ -455,13 +455,14 @@ static void Writer_dealloc(Writer *w)
 
 static PyObject *Writer_published(Writer *w, void *Py_UNUSED(c)) { return word_getter(&w->ring, w->ring.published); }
 static PyObject *Writer_claimed(Writer *w, void *Py_UNUSED(c)) { return word_getter(&w->ring, w->ring.claimed); }
+static PyObject *Writer_streams(Writer *w, void *Py_UNUSED(c)) { return PyBool_FromLong(w->ring.streams); }
 
 static PyGetSetDef Writer_getset[] = {
     {"published", (getter)Writer_published, NULL, "items below this are whole", NULL},
     {"claimed", (getter)Writer_claimed, NULL, "items below this may be changing", NULL},
+    {"streams", (getter)Writer_streams, NULL, "items are written past the cache, measured to be faster here", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
-
 
 static PyObject *Writer_claim(Writer *w, PyObject *const *args, Py_ssize_t n, PyObject *names); /* _claim.h */
 

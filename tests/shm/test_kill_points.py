@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from support.children import Child
-from support.compiler import SHM, compile_native
 
 NEEDED = {
     "write": {"claim: gate open", "claim: claimed", "fill: filled", "publish: times", "publish: published"}
@@ -25,23 +24,11 @@ NEEDED = {
 }
 
 
-@pytest.fixture(scope="module")
-def mortal(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with the package as it is, but for an extension that has kill points."""
-    folder = tmp_path_factory.mktemp("mortal")
-    package = folder / "shm"
-    package.mkdir()
-    compile_native("gcc", "-DSHM_KILL_POINTS", "-O1", "-shared", SHM / "_native.c", into=package / "_native.abi3.so")
-    for module in SHM.glob("*.py"):
-        (package / module.name).symlink_to(module)
-    return folder
-
-
 @pytest.mark.parametrize("scenario", NEEDED)
-def test_every_death_is_survived(mortal: Path, ring_name: str, scenario: str) -> None:
+def test_every_death_is_survived(instrumented: Path, ring_name: str, scenario: str) -> None:
     """After a death at each point a ring is found whole, taken over, written, read and joined, and no time is lost."""
     prefix = f"{ring_name.partition('/')[0]}/{scenario}"
-    with Child("support.ring_deaths", prefix, scenario, path=str(mortal)) as process:
+    with Child("support.ring_deaths", prefix, scenario, path=str(instrumented)) as process:
         said = process.line()
     points, failed = said["points"], said["failed"]
     print(f"{scenario}: {len(points)} points: {', '.join(points)}")

@@ -40,6 +40,28 @@ def ring(seconds: float, repeats: int, peers: bool, as_json: bool) -> None:
     if peers and absent:
         click.echo(f"not installed, so not measured: {', '.join(absent)}", err=True)
     rows = [asdict(row) for row in measure(seconds, repeats, absent, report=lambda line: click.echo(line, err=True))]
+    _print(rows, as_json)
+
+
+@bench.command()
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0.01),
+    default=0.3,
+    show_default=True,
+    metavar="S",
+    help="Length of one measurement; there are four in a pair.",
+)
+@click.option("--pairs", type=click.IntRange(min=1), default=20, show_default=True, help="Medians are over these.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list of rows.")
+def viewer(seconds: float, pairs: int, as_json: bool) -> None:
+    """Write beside a viewer that has stopped, and alone, in turns: it must cost the writer nothing."""
+    from .viewer import measure_viewer
+
+    _print([asdict(row) for row in measure_viewer(pairs, seconds, lambda line: click.echo(line, err=True))], as_json)
+
+
+def _print(rows: list[dict[str, object]], as_json: bool) -> None:
     if as_json:
         print_json(rows)
     else:
