@@ -9,6 +9,10 @@ StationError
 │   ├── NoPortError             no port is free
 │   ├── OutputError             the folder for recordings and logs cannot be made or written
 │   └── AlreadyToldError        a process of the rig has told the user what is wrong
+├── RowError                    a message that cannot become a row of the recording; its sender is told
+│   ├── RowsFullError           the recorder is dead, stopped or too slow
+│   ├── RowTooLargeError        the message is too large for a row
+│   └── TooManyKeysError        more keys than a recording has files for
 ├── RigFailedError              a process died whose death stops the rig
 └── SourceFailedError           a source that worked broke; its process is restarted
 """
@@ -57,6 +61,22 @@ class OutputError(BadInputError, OSError):
 
 class AlreadyToldError(BadInputError):
     """A process of the rig said on stderr what is wrong; nothing is left to say."""
+
+
+class RowError(StationError):
+    """A message cannot become a row of the recording; it was not accepted, and its sender is told so."""
+
+
+class RowsFullError(RowError):
+    """The recorder has not taken the rows that are in the ring; send again when it runs."""
+
+
+class RowTooLargeError(RowError, ValueError):
+    """The message is too large for a row; send it in pieces, or as a stream."""
+
+
+class TooManyKeysError(RowError, ValueError):
+    """Rows have too many different keys; a key names a kind of data, not a datum."""
 
 
 class RigFailedError(StationError):
