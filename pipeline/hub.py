@@ -19,6 +19,7 @@ from .links import Links
 from .listen_pool import DEFAULT_THREADS, ListenPool
 from .listening import Listen, run_listen
 from .message import DEFAULT_TTL, Message
+from .message_log import log_message
 from .neighbours import Neighbours
 from .outbox import Patience
 from .peers import Pace, Peer, PeerCallback, PeerEvent, PeerInfo, Peers, PeerState, make_identity
@@ -291,6 +292,7 @@ class Hub:
 
     def _send(self, path: tuple[bytes, ...], message: Message, deadline_s: float | None) -> Receipt:
         body = message.serialize()
+        log_message("sends", self.id, message)
         key = message.key or ""
         receipt = Receipt(message.to or "", key)
         if self._switch.backlog >= MAX_BACKLOG:

@@ -10,6 +10,7 @@ from .arrays import expand_arrays
 from .effects import Buffer
 from .log import RateLimit
 from .message import Message
+from .message_log import log_message
 from .value import decode_frames, decoder_of, encode_frames
 from .wire import VERSION, Kind, Outcome
 
@@ -26,6 +27,7 @@ _MAX_TEXT: Final = 4096
 
 def run_listen(name: str, listens: Mapping[str, Listen], message: Message, *, expand: bool) -> Answer:
     """Run the listen for a message and return the answer: DONE with what it returned, or FAILED with what it raised."""
+    log_message("receives", name, message)
     listen = listens.get(message.key or "")
     if listen is None:
         known = ", ".join(sorted(listens)) or "none"
