@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Self
 
 from .arrays import Buffer, expand_arrays
-from .errors import MalformedError
+from .errors import MalformedError, UnsendableError
 from .value import Frames, decode_frames, decoder_of, encode_frames
 from .wire import VERSION, Content
 
@@ -32,6 +32,10 @@ _DEFAULTS: Final[dict[str, Any]] = {
     "serialized": None,
     "blosc": False,
 }
+_TYPES: Final = (
+    ("id", str), ("to", str), ("sender", str), ("key", str), ("flags", dict), ("timestamp", str), ("ttl", int),
+)  # fmt: skip
+"""What a recipient insists on; anything else would end there as malformed, without a word to the sender."""
 _OURS: Final = frozenset(_DEFAULTS)
 _NOT_SENT: Final = frozenset(("changed", "serialized", "blosc"))
 
@@ -117,6 +121,11 @@ class Message:
             missing = [name for name in ("id", "to", "sender", "key") if mine[name] is None]
             raise MalformedError(f"message {self!r} has no {', '.join(missing)}")
         extra = {name: mine[name] for name in mine if name not in _OURS} if len(mine) > len(_OURS) else {}
+        for name, kind in _TYPES:
+            if not isinstance(mine[name], kind):
+                raise UnsendableError(f"{name}: {mine[name]!r:.80} cannot be sent; it is to be a {kind.__name__}")
+        if not all(isinstance(name, str) for name in mine["flags"]):
+            raise UnsendableError(f"flags: {mine['flags']!r:.80} cannot be sent; flags are named by text")
         content = Content(
             VERSION, mine["id"], mine["to"], mine["sender"], mine["key"], mine["value"], mine["flags"],
             mine["timestamp"], mine["ttl"], extra,
@@ -126,7 +135,11 @@ class Message:
         return frames
 
     def expand(self) -> Self:
-        """Make every array that is still packed a numpy array; what is expanded already stays."""
+        """Make every array that is still packed a numpy array; what is expanded already stays.
+
+        Raises:
+            MalformedError: a compressed array is damaged, or the value is nested deeper than anything that we send.
+        """
         mine = self.__dict__
         mine["value"] = expand_arrays(mine["value"])
         for name in [name for name in mine if name not in _OURS]:

@@ -7,58 +7,42 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 import msgspec
-import numpy as np
 
-from .arrays import Buffer, PackedArray
+from .arrays import MAX_ARRAY_BYTES, Buffer, PackedArray
 from .errors import MalformedError, UnsendableError
+from .plain import ARRAY_CODE, FROZENSET_CODE, MAX_EXTENSIONS, SET_CODE, Plainer, is_plain
+from .scalars import COMPLEX_CODE, NAMED_CODE, unpack_complex, unpack_named
 from .wire import MAX_BUFFERS, MAX_CONTENT_BYTES, MAX_FRAME_BYTES, Content, Outcome
 
 T = TypeVar("T")
 Frames = list[Buffer]
 
-
-ARRAY_CODE: Final = 1
-"""msgpack extension of an array: an `ArrayHeader`; the data are a buffer frame."""
-COMPLEX_CODE: Final = 2
-"""msgpack extension of a complex number: two little-endian float64, real and imaginary part."""
-
-_DEEPEST_PATH: Final = 12
-"""Steps of a path in an error; more says nothing more."""
-_COMPLEX: Final = struct.Struct("<dd")
-_CANNOT: Final = (TypeError, ValueError, OverflowError, RecursionError, UnicodeError, msgspec.MsgspecError)
+_CANNOT: Final = (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError)
+_UNREADABLE: Final = (msgspec.MsgspecError, ValueError, TypeError, ArithmeticError, RecursionError, MemoryError,
+                      struct.error)  # fmt: skip
 
 
-class _NotPlain(Exception):  # noqa: N818 - a signal, not an error
-    """The value needs the slower encoder."""
+def _refuse(found: object) -> NoReturn:
+    raise TypeError(f"a {type(found).__name__} is not plain")
 
 
-def _signal(_: object) -> Any:
-    raise _NotPlain
-
-
-_plain: Final = msgspec.msgpack.Encoder(enc_hook=_signal)
+_plain: Final = msgspec.msgpack.Encoder(enc_hook=_refuse)
 
 
 def encode_frames(content: Content | Outcome, *, compress: bool = False) -> Frames:
     """Return content and buffers of a message or an answer.
 
     Args:
-        content: may hold None, bool, int, float, str, bytes, datetime, lists, tuples, sets, dicts, dataclasses,
-            msgspec Structs, enums, complex numbers and numpy scalars and arrays.
+        content: value, flags and extra attributes may hold what the README's table names.
         compress: blosc-compress arrays where that makes them smaller.
 
     Raises:
         UnsendableError: it holds something else, is nested too deep or too large; the text names the path.
     """
-    try:
-        frames: Frames = [_plain.encode(content)]
-    except _NotPlain:
-        frames = _encode_rich(content, compress)
-    except _CANNOT as error:
-        raise _explain(content, error) from error
+    frames = _encode_plain(content) or _encode_rich(content, compress)
     if len(frames[0]) > MAX_CONTENT_BYTES:
         raise UnsendableError(f"value: {len(frames[0])} bytes; at most {MAX_CONTENT_BYTES}, arrays apart")
     if len(frames) > MAX_BUFFERS + 1:
@@ -72,6 +56,8 @@ def encode_frames(content: Content | Outcome, *, compress: bool = False) -> Fram
 def decode_frames(decoder: msgspec.msgpack.Decoder[T], frames: Sequence[Buffer]) -> T:
     """Read content and buffers; arrays come back as `PackedArray`.
 
+    Takes at most some fifty times the memory of the frames, and nothing yet for arrays.
+
     Args:
         decoder: made by `decoder_of`.
         frames: content, then buffers.
@@ -84,94 +70,92 @@ def decode_frames(decoder: msgspec.msgpack.Decoder[T], frames: Sequence[Buffer])
     if len(frames[0]) > MAX_CONTENT_BYTES:
         raise MalformedError(f"content of {len(frames[0])} bytes; at most {MAX_CONTENT_BYTES}")
     try:
-        if len(frames) == 1:
-            return decoder.decode(frames[0])
-        return msgspec.msgpack.Decoder(decoder.type, ext_hook=_extension_reader(list(frames[1:]))).decode(frames[0])
-    except (msgspec.MsgspecError, RecursionError, ValueError, OverflowError, MemoryError, struct.error) as error:
-        if isinstance(error, MalformedError):
-            raise
-        raise MalformedError(f"content cannot be read: {error}") from error
+        return decoder.decode(frames[0]) if len(frames) == 1 else _decode_rich(decoder.type, frames)
+    except _NeedsState:
+        pass
+    except _UNREADABLE as error:
+        raise _as_malformed(error) from error
+    try:
+        return _decode_rich(decoder.type, frames)
+    except _UNREADABLE as error:
+        raise _as_malformed(error) from error
 
 
 def decoder_of(kind: type[T]) -> msgspec.msgpack.Decoder[T]:
-    """Return the decoder of contents without arrays."""
-    return msgspec.msgpack.Decoder(kind, ext_hook=_extension_reader([]))
+    """Return the decoder of contents that are plain; the others are noticed by `decode_frames`."""
+    return msgspec.msgpack.Decoder(kind, ext_hook=_ask_for_state)
+
+
+def _encode_plain(content: Content | Outcome) -> Frames | None:
+    """Return the frames of a plain content, None if it is not plain or cannot be sent."""
+    if not is_plain(content.value):
+        return None
+    if isinstance(content, Content) and not (is_plain(content.flags) and is_plain(content.extra)):
+        return None
+    try:
+        return [_plain.encode(content)]
+    except _CANNOT:
+        return None
 
 
 def _encode_rich(content: Content | Outcome, compress: bool) -> Frames:
-    buffers: Frames = []
-
-    def convert(found: object) -> Any:
-        if isinstance(found, np.ndarray) or _is_odd_scalar(found):
-            found = PackedArray.pack(np.asarray(found), compress=compress)
-        if isinstance(found, PackedArray):
-            buffers.append(found.data)
-            return msgspec.msgpack.Ext(ARRAY_CODE, found.header(len(buffers) - 1))
-        return _convert_scalar(found)
-
+    plainer = Plainer(compress=compress)
+    changed: dict[str, Any] = {
+        name: plainer.attribute(name, getattr(content, name)) for name in content.__struct_fields__ if name != "extra"
+    }
+    if isinstance(content, Content):
+        changed["extra"] = {name: plainer.attribute(name, value) for name, value in content.extra.items()}
     try:
-        return [msgspec.msgpack.Encoder(enc_hook=convert).encode(content), *buffers]
+        return [_plain.encode(msgspec.structs.replace(content, **changed)), *plainer.buffers]
     except _CANNOT as error:
-        raise _explain(content, error) from error
+        raise UnsendableError(f"value: it cannot be sent: {error}") from error
 
 
-def _is_odd_scalar(found: object) -> bool:
-    """Tell whether a numpy scalar has no Python number for it (a time, a record): it travels as a 0-d array."""
-    return isinstance(found, np.generic) and not isinstance(found, np.bool_ | np.number)
+class _NeedsState(BaseException):
+    """A content without buffers has extensions all the same; a signal, which msgspec must not take for an error."""
 
 
-def _convert_scalar(found: object) -> Any:
-    if isinstance(found, np.generic):
-        found = found.item()
-    if isinstance(found, complex):
-        return msgspec.msgpack.Ext(COMPLEX_CODE, _COMPLEX.pack(found.real, found.imag))
-    if isinstance(found, bool | int | float):
-        return found
-    raise UnsendableError(f"a {type(found).__name__} cannot be sent")
+def _ask_for_state(_code: int, _data: memoryview) -> NoReturn:
+    raise _NeedsState
+
+
+def _decode_rich(kind: type[T], frames: Sequence[Buffer]) -> T:
+    return msgspec.msgpack.Decoder(kind, ext_hook=_extension_reader(list(frames[1:]))).decode(frames[0])
 
 
 def _extension_reader(buffers: list[Buffer]) -> Callable[[int, memoryview], Any]:
+    """Return the reader of one message's extensions, which counts what they take."""
+    array_room, extension_room = MAX_ARRAY_BYTES, MAX_EXTENSIONS
+
     def read(code: int, data: memoryview) -> Any:
+        nonlocal array_room, extension_room
         if code == ARRAY_CODE:
-            return PackedArray.unpack(data, buffers)
+            packed = PackedArray.unpack(data, buffers)
+            array_room -= packed.nbytes
+            if array_room < 0:
+                raise MalformedError(f"arrays that expand to more than {MAX_ARRAY_BYTES} bytes together")
+            return packed
+        return read_in_set(code, data)
+
+    def read_in_set(code: int, data: memoryview) -> Any:
+        nonlocal extension_room
+        extension_room -= 1
+        if extension_room < 0:
+            raise MalformedError(f"more than {MAX_EXTENSIONS} extensions")
         if code == COMPLEX_CODE:
-            return complex(*_COMPLEX.unpack(data))
+            return unpack_complex(data)
+        if code == NAMED_CODE:
+            return unpack_named(data)
+        if code == SET_CODE:
+            return sets.decode(data)
+        if code == FROZENSET_CODE:
+            return frozensets.decode(data)
         raise MalformedError(f"unknown extension {code}")
 
+    sets = msgspec.msgpack.Decoder(set[Any], ext_hook=read_in_set)
+    frozensets = msgspec.msgpack.Decoder(frozenset[Any], ext_hook=read_in_set)
     return read
 
 
-def _explain(content: Content | Outcome, error: Exception) -> UnsendableError:
-    """Say where the thing stands that cannot be sent; walked only once something failed."""
-    value: Any = {"value": content.value}
-    if isinstance(content, Content):
-        value |= {"flags": content.flags, **content.extra}
-    path = ""
-    for _ in range(_DEEPEST_PATH):
-        offender = next(((step, child) for step, child in _children(value) if not _is_sendable(child)), None)
-        if offender is None:
-            break
-        path, value = path + (offender[0] if path else offender[0].strip("[']")), offender[1]
-    reason = f"a {type(value).__name__} cannot be sent ({error})" if not isinstance(error, UnsendableError) else error
-    return UnsendableError(f"{path}: {reason}; send plain data or arrays")
-
-
-def _children(value: Any) -> list[tuple[str, Any]]:
-    if isinstance(value, dict):
-        return [(f"[{key!r}]", child) for key, child in value.items()]
-    if isinstance(value, list | tuple | set | frozenset):
-        return [(f"[{index}]", child) for index, child in enumerate(value)]
-    return []
-
-
-def _is_sendable(value: Any) -> bool:
-    def convert(found: object) -> Any:
-        if isinstance(found, np.ndarray):
-            return _signal(found) if found.dtype.hasobject else None
-        return None if isinstance(found, PackedArray) or _is_odd_scalar(found) else _convert_scalar(found)
-
-    try:
-        msgspec.msgpack.Encoder(enc_hook=convert).encode(value)
-    except (_NotPlain, *_CANNOT):
-        return False
-    return True
+def _as_malformed(error: BaseException) -> MalformedError:
+    return error if isinstance(error, MalformedError) else MalformedError(f"content cannot be read: {error}")

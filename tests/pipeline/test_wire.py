@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
@@ -65,6 +68,29 @@ def test_golden_bytes_of_an_array() -> None:
     frames = Message(**FIELDS | {"value": np.array([[1, 2]], "<i2")}).serialize()
     assert bytes.fromhex("c70d 01 94 00 a33c6932 920102 a3726177") in bytes(frames[0])
     assert b"\x01\x00\x02\x00" == frames[1]
+
+
+@pytest.mark.parametrize(
+    ("value", "golden"),
+    [
+        ({1}, "d5 03 91 01"),
+        (frozenset((b"a",)), "d6 04 91 c4 01 61"),
+        (1 - 2j, "d8 02 000000000000f03f 00000000000000c0"),
+        (date(2026, 11, 20), "c7 0b 05 64 323032362d31312d3230"),
+        (datetime(2026, 11, 20, 12), "c7 14 05 6e 323032362d31312d32305431323a30303a3030"),  # noqa: DTZ001
+        (datetime(2026, 11, 20, 12, tzinfo=UTC), "d6 ff 6b003640"),
+        (time(1, 2), "c7 09 05 74 30313a30323a3030"),
+        (Decimal("1.50"), "c7 05 05 44 312e3530"),
+        (UUID(int=7), "c7 11 05 75 00000000000000000000000000000007"),
+        (timedelta(-1, 2, 3), "c7 0d 05 69 ffffffff 02000000 03000000"),
+        ((1, 2), "92 01 02"),
+    ],
+)
+def test_golden_bytes_of_values(value: Any, golden: str) -> None:
+    """Extensions 2 to 5, and msgpack's own timestamp."""
+    (content,) = Message(**FIELDS | {"value": value}).serialize()
+    before, after = GOLDEN_CONTENT.split(b"\x81\xa1\x78\x01")
+    assert before + bytes.fromhex(golden) + after == content
 
 
 def test_kinds_are_numbered_as_the_readme_says() -> None:
