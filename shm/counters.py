@@ -15,7 +15,7 @@ import numpy as np
 
 from . import locks
 from ._native import Mapping
-from .errors import ClosedError, LayoutError, SegmentNotFoundError, SpecError, TableFullError, WriterAliveError
+from .errors import ClosedError, LayoutError, SpecError, TableFullError, WriterAliveError
 from .layout import (
     COUNTER,
     COUNTER_BYTES,
@@ -30,6 +30,7 @@ from .layout import (
 )
 from .process import boot_id, own_identity
 from .segment import COUNTERS, Segment, array_of, page_bytes, segment_name
+from .succession import create_or_inherit
 
 _MAGIC_WORD: Final = int.from_bytes(COUNTERS_MAGIC, "little")
 _VALUE: Final = offset_of(COUNTER, "value")
@@ -107,41 +108,19 @@ class Counters:
         if capacity < 1:
             raise SpecError(f"capacity={capacity}: expected at least 1")
         size = round_up(COUNTERS_HEADER_BYTES + capacity * COUNTER_BYTES, page_bytes())
-        segment_id = segment_name(COUNTERS, name)
-        while True:
-            try:
-                segment = Segment.create(segment_id)
-            except FileExistsError:
-                left = cls._inherit(name, segment_id, size)
-                if left is not None:
-                    return left
-                continue
-            try:
-                _become_owner(segment, name)
-                segment.reserve(size, mode, name)
-                _initialise(segment, name, capacity, size)
-                return cls(name, segment, owned=True)
-            except BaseException:
-                segment.unlink_if_ours()
-                segment.close()
-                raise
 
-    @classmethod
-    def _inherit(cls, name: str, segment_id: str, size: int) -> Counters | None:
-        try:
-            segment = Segment.open(segment_id, name, read_only=False)
-        except SegmentNotFoundError:
-            return None
-        try:
-            _become_owner(segment, name)
+        def fill(segment: Segment) -> Counters:
+            segment.reserve(size, mode, name)
+            _initialise(segment, name, capacity, size)
+            return cls(name, segment, owned=True)
+
+        def inherit(segment: Segment) -> Counters | None:
             if segment.is_linked() and segment.size == size and _is_ready(segment, name):
                 return cls(name, segment, owned=True)
             segment.unlink_if_ours()
-        except BaseException:
-            segment.close()
-            raise
-        segment.close()
-        return None
+            return None
+
+        return create_or_inherit(segment_name(COUNTERS, name), name, _become_owner, fill, inherit)
 
     @classmethod
     def attach(cls, name: str) -> Counters:

@@ -36,6 +36,7 @@ from .layout import (
 from .process import boot_id, own_identity
 from .segment import RING, Segment, array_of, page_bytes, segment_name
 from .spec import RingSpec, header_record
+from .succession import create_or_inherit
 
 _NEVER: Final = 2**64 - 1
 _MAGIC_WORD: Final = int.from_bytes(RING_MAGIC, "little")
@@ -129,42 +130,19 @@ class Ring:
             WriterAliveError: its writer lives.
             SpaceError: /dev/shm is too small; nothing is left behind.
         """
-        segment_id = segment_name(RING, name)
-        while True:
-            try:
-                segment = Segment.create(segment_id)
-            except FileExistsError:
-                left = cls._inherit(name, segment_id, spec)
-                if left is not None:
-                    return left
-                continue
-            try:
-                _become_writer(segment, name)  # before the memory is reserved, which takes time
-                segment.reserve(spec.geometry.total_bytes, mode, name)
-                _initialise(segment, name, spec, first)
-                return cls(name, segment, Role.WRITER).own()
-            except BaseException:
-                segment.unlink_if_ours()
-                segment.close()
-                raise
 
-    @classmethod
-    def _inherit(cls, name: str, segment_id: str, spec: RingSpec) -> Ring | None:
-        """Take over an existing segment; None if the name is free to be created anew."""
-        try:
-            segment = Segment.open(segment_id, name, read_only=False)
-        except SegmentNotFoundError:
-            return None
-        try:
-            _become_writer(segment, name)
+        def fill(segment: Segment) -> Ring:
+            segment.reserve(spec.geometry.total_bytes, mode, name)  # takes time: the lock is held already
+            _initialise(segment, name, spec, first)
+            return cls(name, segment, Role.WRITER).own()
+
+        def inherit(segment: Segment) -> Ring | None:
             if segment.is_linked() and _holds(segment, name, spec):
                 return cls(name, segment, Role.WRITER).own()
             cls._supersede(name, segment)
-        except BaseException:
-            segment.close()
-            raise
-        segment.close()
-        return None
+            return None
+
+        return create_or_inherit(segment_name(RING, name), name, _become_writer, fill, inherit)
 
     @classmethod
     def _supersede(cls, name: str, segment: Segment) -> None:
