@@ -6,6 +6,7 @@ StationError
 │   ├── SourceError             a source that cannot be found, opened or decoded
 │   ├── MissingExtraError       an optional package is not installed
 │   ├── RigRunsError            a station of that rig runs on this machine already
+│   ├── NoRigError              no such rig runs on this machine, or several do
 │   ├── NoPortError             no port is free
 │   ├── OutputError             the folder for recordings and logs cannot be made or written
 │   └── AlreadyToldError        a process of the rig has told the user what is wrong
@@ -49,6 +50,10 @@ class MissingExtraError(BadInputError, ImportError):
 
 class RigRunsError(BadInputError):
     """A station of that name runs on this machine already; stop it, or name the rig otherwise."""
+
+
+class NoRigError(BadInputError):
+    """No such rig runs on this machine, or several run; start it, or say which."""
 
 
 class NoPortError(BadInputError):

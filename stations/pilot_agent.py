@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline import Message, NetNode
 
+from .station import answer_ping
 from .supervisor import Death, SupervisorEvent
 
 
@@ -24,7 +25,7 @@ class PilotAgent:
         self._pilot = pilot
         self._to = terminal_agent
         self._on_kill = on_kill
-        self._node = node({"KILL": self.l_kill})
+        self._node = node({"KILL": self.l_kill, "PING": answer_ping})
 
     def on_process(self, event: SupervisorEvent) -> None:
         """Tell the Terminal of a death or a restart on this machine."""

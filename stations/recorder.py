@@ -34,6 +34,7 @@ from .child import Child, run_child
 from .recording.errors import RecordingError
 from .recording.intake import Intake
 from .recording.session import MAX_LOSS_S, SessionRecorder
+from .station import answer_ping
 
 WAIT_S: Final = 0.02
 """Longest wait for news: a lost notice delays by no more."""
@@ -250,6 +251,7 @@ def record(child: Child, config: RecorderConfig) -> None:
             "STOP": recorder.l_stop,
             "STATE": recorder.l_state,
             "EVENT": recorder.l_event,
+            "PING": answer_ping,
             "KILL": lambda _message: child.stop(),
         }
         greeting = _handshake(node_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from pipeline.log import LogOptions
 from .config import Rig, StreamSection
 from .errors import NoPortError
 from .pilot import PilotConfig, StreamPlan
+from .riglock import Announcement
 from .sensor import SensorConfig
 from .supervisor import ChildSpec
 from .terminal import TerminalConfig
@@ -54,6 +56,16 @@ def children(rig: Rig, role: Role) -> list[ChildSpec]:
     if role != "terminal":
         specs += _pilot_children(rig)
     return specs
+
+
+def announcements(rig: Rig, role: Role) -> list[Announcement]:
+    """Return where the stations that run on this machine are reached."""
+    pid, found = os.getpid(), []
+    if role != "pilot":
+        found.append(Announcement(rig.name, rig.terminal.id, "terminal", terminal_endpoint(rig), pid))
+    if role != "terminal":
+        found += [Announcement(rig.name, pilot, "pilot", pilot_endpoint(rig, pilot), pid) for pilot in rig.pilots]
+    return found
 
 
 def log_options(rig: Rig, output: Path) -> LogOptions:

@@ -92,7 +92,9 @@ def run_rig(rig: Rig, options: RunOptions, report: Report) -> RunResult:
     name, lock = _take_name(rig, options)
     with lock:
         rig = msgspec.structs.replace(rig, rig=msgspec.structs.replace(rig.rig, name=name))
-        run = _Run(roster.with_ports(rig), options, report)
+        rig = roster.with_ports(rig)
+        run = _Run(rig, options, report)
+        lock.announce(roster.announcements(rig, options.role))
         with _signals_to(run.ask_to_stop), run:
             return run.until_done()
 

@@ -5,6 +5,7 @@
 | START | `Account` of the acquisition, once it has begun: `origin` is where |
 | STOP | `Account`, after the last item was published |
 | STATE | `Account` as it is now |
+| PING | who is there |
 | KILL | leaves; its ring ends and loses its name |
 
 HANDSHAKE to the Pilot says what the stream is made of; it is sent when the two meet, when either was started again, and
@@ -36,6 +37,7 @@ from .acquisition import Account, Acquisition
 from .child import Child, run_child
 from .errors import SourceError
 from .sources import SourceSpec, open_source
+from .station import answer_ping
 
 WAIT_S: Final = 20.0
 """So long a source that can wait does so for a lossless reader, say while the recorder is being restarted."""
@@ -208,6 +210,7 @@ class Sensor:
             "START": lambda _message: self._answer(self.acquisition.start()),
             "STOP": lambda _message: self._answer(self.acquisition.stop()),
             "STATE": lambda _message: self._answer(self.acquisition.account()),
+            "PING": answer_ping,
             "KILL": self.l_kill,
         }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any, Self
 
 from pipeline import Hub, Message, PeerState, Receipt
@@ -23,7 +24,7 @@ class Station:
 
     Args:
         id: what the station is called, e.g. ``T``.
-        listens: what to do for each key, beside PING.
+        listens: what to do for each key, beside PING and NODES.
         listen_endpoint: where its nodes and the stations below reach it.
         push_endpoint: where the station above listens; None at the top.
         push_id: what the station above is called.
@@ -49,7 +50,7 @@ class Station:
         self.push_id = push_id
         self.hub = Hub(
             id,
-            {"PING": self.l_ping, **(listens or {})},
+            {"PING": self.l_ping, "NODES": self.l_nodes, **(listens or {})},
             listen_endpoint=listen_endpoint,
             push_endpoint=push_endpoint,
             push_id=push_id,
@@ -80,9 +81,30 @@ class Station:
         """Send, wait for the listen to have run, and return what it returned; see `pipeline.Hub.request`."""
         return self.hub.request(to, key, value, timeout_s=timeout_s)
 
-    def l_ping(self, _message: Message) -> dict[str, Any]:
+    def l_ping(self, message: Message) -> dict[str, Any]:
         """Answer that the station is there, without disturbing anybody else."""
-        return {"id": self.id, "pid": os.getpid()}
+        return answer_ping(message)
+
+    def l_nodes(self, _message: Message) -> dict[str, Any]:
+        """Answer who this station is, who is connected to it, and what it has counted."""
+        return {
+            "id": self.id,
+            "pid": os.getpid(),
+            "boot": f"{self.hub.boot:016x}",
+            "endpoint": self.endpoint,
+            "push_id": self.push_id,
+            "peers": [
+                {
+                    "id": peer.id,
+                    "state": peer.state.value,
+                    "boot": f"{peer.boot:016x}",
+                    "silent_s": peer.silent_s,
+                    "is_upstream": peer.is_upstream,
+                }
+                for peer in self.hub.peers()
+            ],
+            "statistics": asdict(self.hub.statistics()),
+        }
 
     @staticmethod
     def get_ip() -> str:
@@ -101,3 +123,8 @@ class Station:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id} at {self.endpoint}>"
+
+
+def answer_ping(message: Message) -> dict[str, Any]:
+    """Answer PING: who is there, as which process.  A listen for every node of a rig."""
+    return {"id": message.to, "pid": os.getpid()}

@@ -20,9 +20,11 @@ from .conductor import Conductor, Effect, Handshake, Note, Send, StreamState
 from .ledger import Account
 from .recording.journal import FILE_NAME as JOURNAL
 from .recording.journal import Journal
+from .station import answer_ping
 from .supervisor import Death, SupervisorEvent
 
 Work = Callable[[], Iterable[Effect]]
+Listens = dict[str, Callable[[Message], Any]]
 log = logging.getLogger(__name__)
 
 
@@ -40,7 +42,7 @@ class TerminalAgent:
     def __init__(
         self,
         conductor: Conductor,
-        node: Callable[[dict[str, Callable[[Message], Any]]], NetNode],
+        node: Callable[[Listens], NetNode],
         *,
         directory: Path,
         view: str,
@@ -59,7 +61,8 @@ class TerminalAgent:
         self._receipts: list[tuple[Send, Receipt]] = []
         self._unwritten: list[dict[str, Any]] = []
         self._journal: Journal | None = None
-        self._node = node({"HANDSHAKE": self.l_handshake, "STATE": self.l_state, "EVENT": self.l_event})
+        listens: Listens = {"HANDSHAKE": self.l_handshake, "STATE": self.l_state, "EVENT": self.l_event}
+        self._node = node({**listens, "PING": answer_ping})
 
     def do_work(self) -> int:
         """Take what came in, look at the clock and at the answers; return how much was done."""

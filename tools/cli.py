@@ -16,14 +16,18 @@ from .boundary import run_command
 from .clean import clean
 from .config import config
 from .demo import demo
+from .node import node
+from .ping import ping
 from .recording import recover, verify
 from .run import run
+from .send import send
 from .stream import stream
 from .version import print_version
 
 SECTIONS: Final[dict[str, tuple[click.Command, ...]]] = {
     "Run a rig": (demo, run, config),
-    "Look at it": (stream,),
+    "Look at it": (stream, node, ping),
+    "Talk to it": (send,),
     "Recordings": (verify, recover),
     "This machine": (clean, bench),
 }
@@ -35,7 +39,7 @@ Start here:
   pipeline demo --help             what can be changed about it
   pipeline-top                     the rig's health, live
 \b
-Exit codes: 0 ok, 2 bad input, 3 unbalanced, 4 pending, 130 interrupted.
+Exit codes: 0 ok, 1 not done, 2 bad input, 3 unbalanced, 4 pending, 130 interrupted.
 """
 
 
