@@ -17,6 +17,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from .ledger import Account, Produced, Stored, account
+from .rows_ring import PREFIX
 
 Phase = Literal["waiting", "starting", "running", "stopping", "done"]
 Key = Literal["START", "STOP"]
@@ -249,6 +250,8 @@ class Conductor:
         if sender == self._recorder:
             births = {stream: row["births"] for stream, row in value.items()}
             self._stored = msgspec.convert(births, dict[str, dict[str, Stored]])
+            rows = {stream: row["produced"] for stream, row in value.items() if "produced" in row}
+            self._produced |= msgspec.convert(rows, dict[str, Produced])
         else:
             self._produced |= msgspec.convert(value, dict[str, Produced])
 
@@ -257,6 +260,6 @@ class Conductor:
         self._deadline = None
         accounts = {
             stream: account(self._produced.get(stream), self._stored.get(stream, {}), deaths=self._deaths)
-            for stream in self.streams
+            for stream in (*self.streams, *sorted(name for name in self._produced if name.startswith(PREFIX)))
         }
         return [Note("ledger", {"streams": msgspec.to_builtins(accounts)}), Finished(accounts)]

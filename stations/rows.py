@@ -14,7 +14,6 @@ R4  While no run is recorded rows pass through the ring and are counted, not kep
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections import Counter
@@ -35,6 +34,7 @@ from .rows_ring import (
     RowHead,
     encode_counts,
     encode_row,
+    key_name,
     parts_of,
 )
 
@@ -48,17 +48,10 @@ KEEP_S: Final = 30.0
 """So long the rows of a recorder that died are kept; it is started again after 10 s at most."""
 MAX_KEYS: Final = 128
 """Each key is an open file of the recorder's."""
-KEY_BYTES: Final = 60
 LOOK_S: Final = 0.002
 """How often a waiting writer looks for room."""
 NEAR: Final = 64
 """Parts written without a look for a recorder where there was none."""
-_ODD: Final = re.compile(r"[^A-Za-z0-9_-]")
-
-
-def key_name(key: str) -> str:
-    """Return the name that a key has in a recording: up to 60 letters, digits, `_` and `-`, `_` for all else."""
-    return _ODD.sub("_", key)[:KEY_BYTES] or "_"
 
 
 class MessageRows:

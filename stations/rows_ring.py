@@ -12,6 +12,7 @@ takes for a row: the next row begins with part 0 again.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,10 +34,17 @@ COUNTS: Final = 2
 PREFIX: Final = "data/"
 """What the name of a key's stream begins with, e.g. ``data/DATA``."""
 MAX_PARTS: Final = 65535
+KEY_BYTES: Final = 60
+_ODD: Final = re.compile(r"[^A-Za-z0-9_-]")
 _FRONT: Final = struct.Struct("<BBHHHQ")
 FRONT_BYTES: Final = _FRONT.size
 
 Buffer = bytes | memoryview
+
+
+def key_name(key: str) -> str:
+    """Return the name that a key has in a recording: up to 60 letters, digits, `_` and `-`, `_` for all else."""
+    return _ODD.sub("_", key)[:KEY_BYTES] or "_"
 
 
 class DamagedRowError(StationError, ValueError):

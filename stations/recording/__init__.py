@@ -5,6 +5,7 @@ from .journal import Event, Journal, JournalReading, read_journal
 from .reader import RecordedItem, Recording, StreamRecording
 from .recover import RecoverReport, recover
 from .report import Report, StreamReport
+from .rows_reader import RowsReader
 from .segment import SegmentFile
 from .segment_reader import SegmentReader
 from .session import SessionRecorder
@@ -22,6 +23,7 @@ __all__ = [
     "RecordingFolderError",
     "RecoverReport",
     "Report",
+    "RowsReader",
     "SegmentFile",
     "SegmentFormatError",
     "SegmentFullError",

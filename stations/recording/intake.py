@@ -15,6 +15,7 @@ from pipeline.block import Block
 from pipeline.errors import BlockError
 from pipeline.stream_spec import StreamSpec
 from shm import BlobReader, SegmentNotFoundError, ShmError, list_segments
+from stations.rows_ring import RING
 
 from .journal import Journal, read_journal
 from .session import SessionRecorder
@@ -125,7 +126,7 @@ class Intake:
     def _search_all(self, *, late: bool) -> None:
         found = list_segments(self._prefix)
         rings = [info.full_name for info in found if info.ring is not None and info.ring.is_blob]
-        self._search([name.removeprefix(self._prefix) for name in rings], late=late)
+        self._search([name.removeprefix(self._prefix) for name in rings if name != f"{self._prefix}{RING}"], late=late)
 
     def _search(self, streams: Iterable[str], *, late: bool) -> None:
         for stream in list(streams):

@@ -8,9 +8,12 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
+from stations.rows_ring import PREFIX, key_name
+
 from .errors import RecordingFolderError
 from .journal import FILE_NAME, JournalReading, read_journal
-from .resume import segments_of
+from .resume import rows_of, segments_of
+from .rows_reader import RowsReader
 from .segment_reader import SegmentReader
 
 
@@ -68,7 +71,30 @@ class Recording(Mapping[str, StreamRecording]):
         self.path = path
         if not path.is_dir() or not (path / FILE_NAME).exists():
             raise RecordingFolderError(f"{path}: no recording is there (no {FILE_NAME})")
+        self._rows = rows_of(path)
         self._streams = {name: StreamRecording(name, paths) for name, paths in segments_of(path).items()}
+
+    @property
+    def row_keys(self) -> list[str]:
+        """The keys of message rows that were recorded."""
+        return [stream.removeprefix(PREFIX) for stream in self._rows]
+
+    def rows(self, key: str) -> Iterator[dict[str, Any]]:
+        """Yield the message rows of a key, read as they are asked for.
+
+        Args:
+            key: as it was sent, or as `row_keys` has it.
+
+        Yields:
+            `sequence` from 0, `time_ns` (when the Terminal accepted it, its CLOCK_MONOTONIC), `birth` of the ring,
+            `sender`, `timestamp` (when it was made, ISO 8601), `value`, and `extra`, the message's other attributes.
+
+        Raises:
+            KeyError: no row of that key was recorded.
+            SegmentFormatError: a file is damaged.
+        """
+        paths = self._rows[f"{PREFIX}{key_name(key)}"]
+        return (row for path in paths for row in _rows_in(path))
 
     def journal(self) -> JournalReading:
         """Read the recording's events."""
@@ -85,3 +111,8 @@ class Recording(Mapping[str, StreamRecording]):
 
     def __repr__(self) -> str:
         return f"<Recording {self.path} streams={len(self)}>"
+
+
+def _rows_in(path: Path) -> Iterator[dict[str, Any]]:
+    with RowsReader(path) as rows:
+        yield from rows

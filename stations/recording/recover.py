@@ -16,7 +16,9 @@ import h5py
 
 from . import layout
 from .errors import RecordingFolderError, SegmentFormatError
-from .resume import segments_of
+from .resume import open_file_of, rows_of, segments_of
+from .rows_reader import RowsReader
+from .rows_segment import copy_rows
 from .segment import HIDDEN, create_datasets
 from .segment_reader import SegmentReader
 from .session import sync_folder
@@ -82,16 +84,19 @@ def recover(path: Path) -> RecoverReport:
 def _segments(path: Path) -> Iterable[list[Path]]:
     if not path.is_dir():
         raise RecordingFolderError(f"{path}: no such folder or file")
-    return segments_of(path).values()
+    return [*segments_of(path).values(), *rows_of(path).values()]
 
 
 def _recover_file(path: Path) -> RecoveredFile:
     try:
-        with SegmentReader(path) as segment:
+        with open_file_of(path) as segment:
             if not segment.was_killed:
                 return RecoveredFile(path.name, "plain", segment.items)
             beside = path.with_name(HIDDEN.format(path.name))
-            _copy(segment, beside)
+            if isinstance(segment, RowsReader):
+                copy_rows(segment, beside)
+            else:
+                _copy(segment, beside)
             result = RecoveredFile(path.name, "recovered", segment.items, segment.trimmed)
     except SegmentFormatError as error:
         return RecoveredFile(path.name, "unreadable", error=str(error))

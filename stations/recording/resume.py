@@ -9,9 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from stations.rows_ring import PREFIX
+
 from .continuity import RECORDER, BirthAccount, Gap, explain
 from .errors import SegmentFormatError
 from .journal import FILE_NAME, JournalReading, read_journal
+from .rows_layout import FOLDER
+from .rows_reader import RowsReader
 from .segment_reader import SegmentReader
 
 SEGMENT: Final = re.compile(r"(?P<stream>.+)_part-(?P<part>\d{3,})\.h5")
@@ -31,11 +35,30 @@ class Past:
 
 def segments_of(directory: Path) -> dict[str, list[Path]]:
     """Return the segment files of a recording by stream, in the order of their numbers."""
+    return _files_in(directory, "")
+
+
+def rows_of(directory: Path) -> dict[str, list[Path]]:
+    """Return the files of message rows by stream (``data/<key>``), in the order of their numbers."""
+    folder = directory / FOLDER
+    return _files_in(folder, PREFIX) if folder.is_dir() else {}
+
+
+def open_file_of(path: Path) -> SegmentReader | RowsReader:
+    """Open a file of blocks or of rows; the folder that it is in says which.
+
+    Raises:
+        SegmentFormatError: it is damaged, or neither.
+    """
+    return RowsReader(path) if path.parent.name == FOLDER else SegmentReader(path)
+
+
+def _files_in(folder: Path, prefix: str) -> dict[str, list[Path]]:
     found: dict[str, list[tuple[int, Path]]] = defaultdict(list)
-    for path in directory.iterdir():
+    for path in folder.iterdir():
         match = SEGMENT.fullmatch(path.name)
         if match:
-            found[match["stream"]].append((int(match["part"]), path))
+            found[prefix + match["stream"]].append((int(match["part"]), path))
     return {stream: [path for _, path in sorted(parts)] for stream, parts in sorted(found.items())}
 
 
@@ -60,7 +83,7 @@ def restore(directory: Path) -> dict[str, Past]:
         told = event.fields
         account = BirthAccount(int(told["birth"], 16), told["origin"])
         pasts[told["stream"]].births.setdefault(account.birth, account)
-    for stream, paths in segments_of(directory).items():
+    for stream, paths in {**segments_of(directory), **rows_of(directory)}.items():
         for path in paths:
             _add(pasts[stream], path)
     gaps = told_gaps(journal)
@@ -75,10 +98,10 @@ def restore(directory: Path) -> dict[str, Past]:
 
 
 def _add(past: Past, path: Path) -> None:
-    past.files.append(path.name)
+    past.files.append(f"{FOLDER}/{path.name}" if path.parent.name == FOLDER else path.name)
     past.next_part = _part(path) + 1
     try:
-        with SegmentReader(path) as segment:
+        with open_file_of(path) as segment:
             head, items = segment.head, segment.items
     except SegmentFormatError as error:
         log.error("left alone: %s", error)  # noqa: TRY400 - a finding about a file, not our failure

@@ -25,7 +25,7 @@ from .layout import SegmentHead
 from .segment_reader import SegmentReader
 
 RAW: Final = "raw"
-_HDF5_ERRORS: Final = (OSError, RuntimeError, ValueError)
+HDF5_ERRORS: Final = (OSError, RuntimeError, ValueError)
 """What h5py raises when HDF5 fails, by the kind of call."""
 HIDDEN: Final = ".{}.new"
 """Name of a file that is not ready yet."""
@@ -53,8 +53,8 @@ class SegmentFile:
         self._times: list[np.ndarray[Any, np.dtype[np.int64]]] = []
         try:
             self._create()
-        except _HDF5_ERRORS as error:
-            raise DiskError(f"{path}: cannot create the segment: {_why(error)}") from error
+        except HDF5_ERRORS as error:
+            raise DiskError(f"{path}: cannot create the segment: {why_of(error)}") from error
         # A descriptor of our own: it outlives the file object, so that a worker can sync what was closed.
         self.fd = os.dup(self._file.id.get_vfd_handle())
 
@@ -80,8 +80,8 @@ class SegmentFile:
         mask = layout.FILTER_SKIPPED if header.codec == RAW else layout.AS_WRITTEN
         try:
             self._data.id.write_direct_chunk((self.items, *(0 for _ in self.head.shape)), block.payload, mask)
-        except _HDF5_ERRORS as error:
-            raise DiskError(f"{self.path}: block {header.first} not written: {_why(error)}") from error
+        except HDF5_ERRORS as error:
+            raise DiskError(f"{self.path}: block {header.first} not written: {why_of(error)}") from error
         self._rows.append(
             (
                 header.first,
@@ -113,8 +113,8 @@ class SegmentFile:
             for dataset in self._tables.values():
                 dataset.id.flush()
             self._data.id.flush()
-        except _HDF5_ERRORS as error:
-            raise DiskError(f"{self.path}: flush failed: {_why(error)}") from error
+        except HDF5_ERRORS as error:
+            raise DiskError(f"{self.path}: flush failed: {why_of(error)}") from error
         return self.end
 
     def close(self) -> None:
@@ -123,12 +123,12 @@ class SegmentFile:
             self.flush()
             try:
                 self._file.close()
-            except _HDF5_ERRORS as error:
-                raise DiskError(f"{self.path}: close failed: {_why(error)}") from error
+            except HDF5_ERRORS as error:
+                raise DiskError(f"{self.path}: close failed: {why_of(error)}") from error
 
     def abandon(self) -> int:
         """Close what can be closed after the disk failed; return the sequence after the last item the file kept."""
-        with contextlib.suppress(*_HDF5_ERRORS):  # HDF5 cannot write its last words; what was flushed stays readable
+        with contextlib.suppress(*HDF5_ERRORS):  # HDF5 cannot write its last words; what was flushed stays readable
             self._file.close()
         self.is_full = True
         try:
@@ -193,7 +193,7 @@ def create_datasets(file: h5py.File, head: SegmentHead) -> tuple[h5py.Dataset, l
     ]
 
 
-def _why(error: BaseException) -> str:
+def why_of(error: BaseException) -> str:
     """Return HDF5's many lines as the system's one."""
     number = getattr(error, "errno", None)
     return os.strerror(number) if number else str(error).partition("\n")[0]

@@ -56,7 +56,7 @@ class SegmentReader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file, self.was_killed = _open(path)
+        self._file, self.was_killed = open_file(path)
         try:
             self.head = SegmentHead.from_attributes(self._file.attrs)
             self._data = self._file[layout.DATA]
@@ -174,7 +174,7 @@ class SegmentReader:
         return rows[:keep], trimmed, damage
 
 
-def _open(path: Path) -> tuple[h5py.File, bool]:
+def open_file(path: Path) -> tuple[h5py.File, bool]:
     """Open plainly, or as a reader beside a writer that lives or was killed; return the file and which it was."""
     try:
         return h5py.File(path, "r"), False

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,12 +17,15 @@ import msgspec
 
 from pipeline.block import Block
 from pipeline.stream_spec import StreamSpec
+from stations.rows_ring import PREFIX
 
 from .disksync import DiskSync
 from .errors import RecordingFolderError
 from .journal import FILE_NAME as JOURNAL_NAME
 from .journal import Journal, read_journal
 from .resume import restore
+from .rows_layout import FOLDER
+from .rows_recorder import RowsRecorder
 from .stream_recorder import StreamRecorder
 
 SUMMARY_NAME: Final = "session.json"
@@ -58,6 +61,8 @@ class SessionRecorder:
         self.directory = directory
         self.rig = rig
         self.streams: dict[str, StreamRecorder] = {}
+        self.rows: dict[str, RowsRecorder] = {}
+        """Recorders of message rows by key; whoever reads their ring flushes them, see `RowsIntake`."""
         self.max_loss_s = max_loss_s
         self.is_closed = False
         self.resumed = resume and (directory / JOURNAL_NAME).exists()
@@ -76,7 +81,7 @@ class SessionRecorder:
             rig=rig,
             max_loss_s=max_loss_s,
             pid=os.getpid(),
-            stored={name: recorder.stored for name, recorder in self.streams.items()},
+            stored={recorder.stream: recorder.stored for recorder in self.recorders()},
         )
 
     def stream(self, name: str) -> StreamRecorder:
@@ -84,6 +89,17 @@ class SessionRecorder:
         if name not in self.streams:
             self.streams[name] = StreamRecorder(self.directory, self.rig, name, self.journal, self._sync)
         return self.streams[name]
+
+    def row(self, key: str) -> RowsRecorder:
+        """Return the recorder of a key's rows, made when it is new."""
+        if key not in self.rows:
+            self.rows[key] = RowsRecorder(self.directory, self.rig, f"{PREFIX}{key}", self.journal, self._sync)
+        return self.rows[key]
+
+    def recorders(self) -> Iterator[StreamRecorder | RowsRecorder]:
+        """Yield the recorders of all streams, those of rows last."""
+        yield from self.streams.values()
+        yield from self.rows.values()
 
     def store(self, block: Block, spec: StreamSpec, *, missed: bool = False, joined_late: bool = False) -> int:
         """Store a block of any stream; see `StreamRecorder.store`."""
@@ -117,15 +133,22 @@ class SessionRecorder:
         return all(name in self.streams and self.streams[name].ended for name in expected)
 
     def summary(self) -> dict[str, dict[str, Any]]:
-        """Return the account of each stream; see `StreamRecorder.summary`."""
-        return {name: recorder.summary() for name, recorder in self.streams.items()}
+        """Return the account of each stream; see `SegmentsRecorder.summary`.
+
+        Keys that had rows only before the recording are none of its streams.
+        """
+        return {recorder.stream: recorder.summary() for recorder in self.recorders() if not _is_empty(recorder)}
+
+    def coherence(self) -> dict[str, dict[str, Any]]:
+        """Return what of each stream is compared with others; see `SegmentsRecorder.coherence`."""
+        return {recorder.stream: recorder.coherence() for recorder in self.recorders()}
 
     def close(self) -> dict[str, dict[str, Any]]:
         """Close all files, bring them to the disk, write `session.json`; return the summary."""
         if self.is_closed:
             return self.summary()
         self.is_closed = True
-        for recorder in self.streams.values():
+        for recorder in self.recorders():
             recorder.close_segment()
             recorder.settle()
         summary = self.summary()
@@ -136,32 +159,36 @@ class SessionRecorder:
         return summary
 
     def __repr__(self) -> str:
-        stored = sum(recorder.stored for recorder in self.streams.values())
+        stored = sum(recorder.stored for recorder in self.recorders())
         state = "closed" if self.is_closed else "recording"
         return f"<SessionRecorder {self.directory.name} {state} streams={len(self.streams)} stored={stored}>"
 
     def _restore(self) -> None:
         for name, past in restore(self.directory).items():
-            recorder = self.stream(name)
-            recorder.births = past.births
-            recorder.files = past.files
-            recorder.next_part = past.next_part
-            recorder.stored = recorder.durable = past.stored
-            recorder.ended = past.ended
-            recorder.resumed = True
+            if name.startswith(PREFIX):
+                self.row(name.removeprefix(PREFIX)).restore(past)
+                continue
+            stream = self.stream(name)
+            stream.restore(past)
+            stream.ended, stream.resumed = past.ended, True
         begun = next(read_journal(self.directory / JOURNAL_NAME).of_kind("recording"), None)
         self._started_wall_ns = begun.wall_ns if begun is not None else self._started_wall_ns
 
     def _write_summary(self, summary: dict[str, dict[str, Any]]) -> None:
+        files = {recorder.stream: recorder.files for recorder in self.recorders()}
         content = {
             "version": SUMMARY_VERSION,
             "rig": self.rig,
             "started_wall_ns": self._started_wall_ns,
             "closed_wall_ns": time.time_ns(),
             "max_loss_s": self.max_loss_s,
-            "streams": {name: {**row, "files": self.streams[name].files} for name, row in summary.items()},
+            "streams": {name: {**row, "files": files[name]} for name, row in summary.items()},
         }
         write_atomically(self.directory / SUMMARY_NAME, msgspec.json.format(msgspec.json.encode(content), indent=2))
+
+
+def _is_empty(recorder: StreamRecorder | RowsRecorder) -> bool:
+    return isinstance(recorder, RowsRecorder) and all(row.end == row.origin for row in recorder.births.values())
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -187,7 +214,8 @@ def sync_folder(folder: Path) -> None:
 def _claim_folder(directory: Path, *, resume: bool) -> None:
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        held = sorted(path.name for path in directory.glob("*.h5")) + [p.name for p in directory.glob(SUMMARY_NAME)]
+        found = (*directory.glob("*.h5"), *(directory / FOLDER).glob("*.h5"))
+        held = sorted(path.name for path in found) + [p.name for p in directory.glob(SUMMARY_NAME)]
     except OSError as error:
         raise RecordingFolderError(
             f"{directory}: cannot record there: {error.strerror}; name another folder"

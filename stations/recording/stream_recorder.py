@@ -6,10 +6,7 @@ a short block, after a gap.  So within a file the sequences have no hole.
 
 from __future__ import annotations
 
-import logging
-import os
 from pathlib import Path
-from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -18,23 +15,16 @@ from pipeline.block import Block, BlockFlag
 from pipeline.codec import checksum
 from pipeline.stream_spec import StreamSpec
 
-from .continuity import DISK, RECORDER, UNKNOWN, BirthAccount, Gap, join_gaps
-from .disksync import DiskSync, Done
-from .errors import DiskError, JournalError
+from .continuity import DISK, RECORDER, UNKNOWN, BirthAccount
+from .disksync import DiskSync
+from .errors import DiskError
 from .journal import Journal
 from .layout import SegmentHead
 from .segment import RAW, SegmentFile
-
-FIRST_PART: Final = 0
-log = logging.getLogger(__name__)
+from .segments_recorder import SegmentsRecorder
 
 
-def segment_name(stream: str, part: int) -> str:
-    """Return the file name of a segment, e.g. ``pilot1.cam0_part-000.h5``."""
-    return f"{stream}_part-{part:03d}.h5"
-
-
-class StreamRecorder:
+class StreamRecorder(SegmentsRecorder[SegmentFile]):
     """Stores one stream of a recording; belongs to one thread.
 
     Args:
@@ -46,27 +36,9 @@ class StreamRecorder:
     """
 
     def __init__(self, directory: Path, rig: str, stream: str, journal: Journal, sync: DiskSync) -> None:
-        self.stream = stream
-        self.births: dict[int, BirthAccount] = {}
-        self.files: list[str] = []
-        self.duplicates = 0
-        """Items that came again and were in the files already."""
-        self.durable = 0
-        """Items of this process that are on the disk, counted after fdatasync."""
-        self.stored = 0
-        """Items in the files, flushed or not, those of an earlier process included."""
-        self.ended = False
-        self.failed = ""
-        """Why the disk took nothing more; empty as long as it does."""
-        self.next_part = FIRST_PART
+        super().__init__(directory, rig, stream, journal, sync)
         self.resumed = False
         """An earlier process recorded here: what is missing at the first block is its loss."""
-        self._directory = directory
-        self._rig = rig
-        self._journal = journal
-        self._sync = sync
-        self._segment: SegmentFile | None = None
-        self._sync_running = False
 
     def store(self, block: Block, spec: StreamSpec, *, missed: bool = False, joined_late: bool = False) -> int:
         """Store a block, or what of it is not stored yet.
@@ -99,48 +71,6 @@ class StreamRecorder:
             self.duplicates += known
             block = without_first(block, known)
         return self._write(block, spec, account)
-
-    def flush(self) -> None:
-        """Make what is stored visible to readers and ask for it to be made durable; at most one sync is under way."""
-        segment = self._segment
-        if segment is None or self._sync_running:
-            return
-        try:
-            segment.flush()
-        except DiskError as error:
-            self._fail(error)
-            return
-        self._sync_running = True
-        self._sync.submit(segment.fd, self._set_durable(self.stored))
-
-    def close_segment(self) -> None:
-        """End the current segment; its last bytes are synced and its descriptor closed on the sync thread."""
-        segment = self._segment
-        if segment is None:
-            return
-        try:
-            segment.close()
-        except DiskError as error:
-            self._fail(error)
-            return
-        self._segment = None
-        self._sync.submit(segment.fd, self._set_durable(self.stored, segment.fd))
-        self._tell("segment_closed", file=segment.path.name, end=segment.end, items=segment.items)
-
-    def settle(self) -> None:
-        """Tell what was not told: losses to the disk, and what an earlier process saw that did not come again."""
-        for account in self.births.values():
-            self._tell_gaps(account, account.advance(account.told_end, otherwise=RECORDER))
-            if self.failed:
-                self._tell_gaps(account, tuple(gap for gap in join_gaps(account.gaps) if gap.reason == DISK))
-
-    def summary(self) -> dict[str, Any]:
-        """Return the stream's account as plain values; births as 16 hex digits."""
-        return {
-            "stored": self.stored,
-            "births": {f"{birth:016x}": account.summary() for birth, account in self.births.items()},
-            "ended": self.ended,
-        }
 
     def __repr__(self) -> str:
         state = (self.failed and "FAILED") or ("ended" if self.ended else "recording")
@@ -176,70 +106,13 @@ class StreamRecorder:
             self.close_segment()
         if self._segment is None:
             head = head_of(block, spec, rig=self._rig, part=self.next_part, origin=account.origin)
-            name = segment_name(self.stream, self.next_part)
-            self.next_part += 1
-            self._segment = SegmentFile(self._directory / name, head)
-            self.files.append(name)
-            folder = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
-            self._sync.submit(folder, lambda _error: os.close(folder))  # the new name, too, survives a power loss
-            self._tell(
-                "segment",
-                file=name,
-                birth=f"{head.birth:016x}",
-                epoch=head.epoch,
-                origin=head.origin,
-                first=head.first,
-            )
+            return self._begin(SegmentFile(self._directory / self._next_name(), head))
         return self._segment
-
-    def _tell_gaps(self, account: BirthAccount, gaps: tuple[Gap, ...]) -> None:
-        for gap in gaps:
-            self._tell(
-                "gap",
-                birth=f"{account.birth:016x}",
-                first=gap.first,
-                count=gap.count,
-                reason=gap.reason,
-            )
 
     def _end(self, account: BirthAccount) -> None:
         self.ended = True
         self.close_segment()
         self._tell("end", birth=f"{account.birth:016x}", end=account.end)
-
-    def _tell(self, kind: str, **fields: Any) -> None:
-        try:
-            self._journal.append(kind, stream=self.stream, **fields)
-        except JournalError as error:  # the same full disk: the account itself is kept, and told at STOP
-            log.error("%s", error)  # noqa: TRY400 - its message says all
-            self.failed = self.failed or str(error)
-
-    def _fail(self, error: DiskError) -> None:
-        """Take nothing more; what the disk did not keep of the current segment counts as lost."""
-        self.failed = str(error)
-        log.error("%s: %s", self.stream, error)
-        self._tell("disk_failed", error=self.failed)
-        segment, self._segment = self._segment, None
-        if segment is None:
-            return
-        kept = segment.abandon()
-        account = self.births[segment.head.birth]
-        self.stored -= max(0, account.end - kept)
-        account.take_back(kept, DISK)
-        self._sync.submit(segment.fd, self._set_durable(0, segment.fd))
-
-    def _set_durable(self, stored: int, close_fd: int = -1) -> Done:
-        def done(error: str) -> None:
-            if error:
-                self.failed = error
-            else:
-                self.durable = max(self.durable, stored)
-            if close_fd >= 0:
-                os.close(close_fd)
-            else:
-                self._sync_running = False
-
-        return done
 
 
 def head_of(block: Block, spec: StreamSpec, *, rig: str, part: int, origin: int) -> SegmentHead:

@@ -6,40 +6,23 @@ that can have caused it and only up to ``rate * (max_loss_s + seconds since that
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from stations.sources.selfcheck import check_items
 
-from .continuity import UNKNOWN, Gap, explain, join_gaps
+from .continuity import Gap
 from .errors import JournalError, RecordingFolderError, SegmentFormatError
 from .journal import FILE_NAME, JournalReading, read_journal
-from .ranges import Ranges
-from .report import BadItem, FoundGap, Report, StreamReport
-from .resume import segments_of, told_gaps
+from .report import BadItem, Report, StreamReport
+from .resume import rows_of, segments_of, told_gaps
 from .segment_reader import Chunk, SegmentReader
-from .session import MAX_LOSS_S, SUMMARY_NAME
-
-DEATH: Final = "death"
-"""Kind of the event that names a process that died."""
-RESTART_S: Final = 60.0
-"""Deaths less than this before a gap was noticed belong to it."""
-TOLD_LATE_S: Final = 5.0
-"""A death on another machine may reach the journal after the gap that it caused."""
-
-
-@dataclass(slots=True)
-class _Birth:
-    """What the files of one stream and birth add up to."""
-
-    origin: int
-    rate: float
-    stored: Ranges = field(default_factory=Ranges)
-    last_time: int | None = None
+from .session import SUMMARY_NAME
+from .verify_gaps import DEATH, BirthFound, gaps_of
+from .verify_rows import read_rows
 
 
 def verify(directory: Path) -> Report:
@@ -58,13 +41,21 @@ def verify(directory: Path) -> Report:
     told = told_gaps(journal)
     for stream, paths in segments_of(directory).items():
         found = report.streams[stream] = StreamReport(stream, segments=len(paths))
-        births = _read_stream(paths, found)
-        found.births = len(births)
-        found.stored = sum(len(birth.stored) for birth in births.values())
-        for birth, account in births.items():
-            found.gaps += _gaps(stream, birth, account, told[stream, birth], journal)
+        _account(found, _read_stream(paths, found), told, journal)
+    for stream, paths in rows_of(directory).items():
+        rows = report.streams[stream] = StreamReport(stream, segments=len(paths))
+        _account(rows, read_rows(paths, rows), told, journal)
     _check_summary(directory, report)
     return report
+
+
+def _account(
+    found: StreamReport, births: dict[int, BirthFound], told: dict[tuple[str, int], list[Gap]], journal: JournalReading
+) -> None:
+    found.births = len(births)
+    found.stored = sum(len(birth.stored) for birth in births.values())
+    for birth, account in births.items():
+        found.gaps += gaps_of(found.stream, birth, account, told[found.stream, birth], journal)
 
 
 def _journal(directory: Path, report: Report) -> JournalReading:
@@ -79,8 +70,8 @@ def _journal(directory: Path, report: Report) -> JournalReading:
     return journal
 
 
-def _read_stream(paths: list[Path], found: StreamReport) -> dict[int, _Birth]:
-    births: dict[int, _Birth] = {}
+def _read_stream(paths: list[Path], found: StreamReport) -> dict[int, BirthFound]:
+    births: dict[int, BirthFound] = {}
     for path in paths:
         try:
             with SegmentReader(path) as segment:
@@ -90,9 +81,9 @@ def _read_stream(paths: list[Path], found: StreamReport) -> dict[int, _Birth]:
     return births
 
 
-def _read_segment(segment: SegmentReader, births: dict[int, _Birth], found: StreamReport) -> None:
+def _read_segment(segment: SegmentReader, births: dict[int, BirthFound], found: StreamReport) -> None:
     head = segment.head
-    account = births.setdefault(head.birth, _Birth(head.origin, head.rate))
+    account = births.setdefault(head.birth, BirthFound(head.origin, head.rate))
     if segment.damage:
         found.problems.append(f"{segment.path.name}: {segment.damage}")
     if segment.was_killed:
@@ -119,7 +110,7 @@ def _check_tables(segment: SegmentReader, found: StreamReport) -> None:
         found.bad_items.append(_bad(segment, sequence, "time_ns differs from the block's"))
 
 
-def _check_chunk(segment: SegmentReader, chunk: Chunk, account: _Birth, found: StreamReport) -> None:
+def _check_chunk(segment: SegmentReader, chunk: Chunk, account: BirthFound, found: StreamReport) -> None:
     # Within a block times follow from the first by a period, or were checked with it: only the seam can go back.
     if account.last_time is not None and chunk.times[0] <= account.last_time:
         what = f"time {chunk.times[0]} is not after {account.last_time}"
@@ -137,41 +128,6 @@ def _check_chunk(segment: SegmentReader, chunk: Chunk, account: _Birth, found: S
 
 def _bad(segment: SegmentReader, sequence: int, what: str) -> BadItem:
     return BadItem(segment.path.name, f"{segment.head.birth:016x}", sequence, what)
-
-
-def _gaps(stream: str, birth: int, account: _Birth, told: list[Gap], journal: JournalReading) -> list[FoundGap]:
-    end = max([account.stored.end or account.origin, *(gap.end for gap in told)])
-    missing = join_gaps(explain(account.stored.holes(account.origin, end), told, UNKNOWN))
-    noticed = {
-        event.fields["first"]: event.wall_ns
-        for event in journal.of_kind("gap")
-        if event.fields["stream"] == stream and int(event.fields["birth"], 16) == birth
-    }
-    found = []
-    for gap in missing:
-        unknown = gap.reason == UNKNOWN
-        problem = _problem_of(gap, account.rate, noticed.get(gap.first), journal) if unknown else ""
-        found.append(FoundGap(f"{birth:016x}", gap.first, gap.count, gap.reason, problem))
-    return found
-
-
-def _problem_of(gap: Gap, rate: float, noticed_ns: int | None, journal: JournalReading) -> str:
-    """Say why an unexplained gap cannot be accepted; empty when a death explains it."""
-    until_ns = None if noticed_ns is None else noticed_ns + TOLD_LATE_S * 1e9
-    deaths = [event for event in journal.of_kind(DEATH) if until_ns is None or event.wall_ns <= until_ns]
-    if not deaths:
-        return "nobody said why, and no process died before it"
-    if noticed_ns is None or not rate:
-        return ""
-    # Deaths come in groups: a Pilot takes its sensors with it.  The first of the group began the loss.
-    group = [event for event in deaths if noticed_ns - event.wall_ns <= RESTART_S * 1e9] or deaths[-1:]
-    begun = journal.of_kind("recording", "resumed")
-    max_loss_s = max((event.fields["max_loss_s"] for event in begun), default=MAX_LOSS_S)
-    longest_s = max_loss_s + max(0.0, (noticed_ns - group[0].wall_ns) / 1e9)
-    if gap.count > rate * longest_s:
-        name = group[0].fields.get("name", "?")
-        return f"more than the death of {name} explains ({rate * longest_s:.0f} items in {longest_s:.1f} s)"
-    return ""
 
 
 def _check_summary(directory: Path, report: Report) -> None:

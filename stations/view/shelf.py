@@ -16,6 +16,7 @@ from pipeline import StreamReader
 from pipeline.errors import PipelineError
 from pipeline.stream_spec import StreamSpec
 from shm import Counters, OverrunError, RingEmptyError, ShmError, clock_domain, list_segments
+from stations.rows_ring import RING
 
 from .chronicle import Chronicle
 from .frames import Events, Frame, Status
@@ -110,7 +111,7 @@ class Shelf:
             if found.get(self._prefix + name) != shown.reader.blocks.birth:
                 shown.reader.close()
                 del self._shown[name]
-        for full_name in sorted(found):
+        for full_name in sorted(found.keys() - {f"{self._prefix}{RING}"}):  # messages have no picture
             name = full_name.removeprefix(self._prefix)
             if name not in self._shown:
                 self._show(full_name, name)

@@ -20,6 +20,7 @@ from pipeline.log import LogOptions
 from shm import BlobWriter, Counters
 from stations.recorder import RecorderConfig
 from stations.recording import Recording, read_journal, verify
+from stations.rows import MessageRows
 from stations.station import Station
 from stations.supervisor import ChildSpec, Supervisor
 
@@ -181,3 +182,39 @@ def test_folder_that_cannot_be_written_is_refused_and_the_recorder_lives(bench: 
         bench.ask("START", {"directory": str(bench.folder / "c")})
 
     assert {} == bench.ask("STOP")
+
+
+def test_rows_of_messages_are_recorded_beside_the_streams(bench: Bench) -> None:
+    """START, messages, a kill in the middle, STOP: every row once, the account has what the Terminal accepted."""
+    bench.greeted()
+    folder = bench.folder / "recording"
+    with MessageRows.create(RIG, "T", slots=256) as rows:
+        bench.station.listens["ROWS"] = lambda _message: rows.account()
+
+        def append(first: int, end: int) -> None:
+            for number in range(first, end):
+                value = {"trial": number, "trace": np.arange(number % 9)}
+                rows.append("DATA", Message(id="1", to="T", sender="p1.task", key="DATA", value=value))
+
+        append(0, 3)  # of before: counted, not recorded
+        bench.ask("START", {"directory": str(folder), "streams": []})
+        append(3, 200)
+        bench.until(lambda: bench.stored("data/DATA") == 197)
+        os.kill(bench.supervisor.pids()[RECORDER], signal.SIGKILL)
+        append(200, 300)
+        bench.greeted()
+        bench.ask("START", {"directory": str(folder), "streams": [], "resume": True})
+        append(300, 400)
+        bench.until(lambda: bench.stored("data/DATA") == 397)
+        running = bench.ask("COHERE")
+        account = bench.ask("STOP", {"timeout_s": 5.0})
+        birth = f"{rows.birth:016x}"
+
+    assert {"origin": 3, "end": 400, "stored": 397, "gaps": []} == account["data/DATA"]["births"][birth]
+    assert {"births": {birth: {"origin": 3, "end": 400}}} == account["data/DATA"]["produced"]
+    coherence = {"count": 397, "last": 399, "births": {birth: {"count": 397, "last": 399}}}
+    assert coherence == running["data/DATA"] == bench.ask("COHERE")["data/DATA"]
+    found = list(Recording(folder).rows("DATA"))
+    assert list(range(3, 400)) == [row["value"]["trial"] for row in found]
+    np.testing.assert_array_equal(np.arange(398 % 9), found[395]["value"]["trace"])
+    assert verify(folder).ok, verify(folder).lines()

@@ -16,8 +16,8 @@ import pytest
 from pipeline import Message, UnsendableError
 from shm import BlobReader
 from stations.errors import RowsFullError, RowTooLargeError, TooManyKeysError
-from stations.rows import MAX_KEYS, MessageRows, key_name
-from stations.rows_ring import READER, Row, RowAssembler
+from stations.rows import MAX_KEYS, MessageRows
+from stations.rows_ring import READER, Row, RowAssembler, key_name
 
 RIG = f"rowstest{os.getpid()}"
 NAME = f"{RIG}/T/rows"

@@ -1,0 +1,92 @@
+"""Records the message rows of one key: rows in, files out, nothing missing without a reason."""
+
+from __future__ import annotations
+
+from stations.rows_ring import PREFIX, Row
+
+from .continuity import DISK, RECORDER, BirthAccount
+from .errors import DiskError
+from .row_text import encode_message
+from .rows_layout import RowsHead
+from .rows_segment import RowsFile
+from .segments_recorder import SegmentsRecorder
+
+
+class RowsRecorder(SegmentsRecorder[RowsFile]):
+    """Stores ``data/<key>`` of a recording; belongs to one thread.
+
+    A new file begins with another birth of the ring, and after a gap: within a file the sequences have no hole.
+    """
+
+    @property
+    def key(self) -> str:
+        """The rows' key."""
+        return self.stream.removeprefix(PREFIX)
+
+    def know(self, birth: int, origin: int) -> None:
+        """Hear how many rows came before the recording; they are none of its business."""
+        self.births.setdefault(birth, BirthAccount(birth, origin))
+
+    def store(self, row: Row, birth: int, clock: tuple[str, int, int]) -> int:
+        """Store a row, unless it is in the files already; return how many were new.
+
+        Args:
+            row: as it came out of the ring.
+            birth: of the ring.
+            clock: domain of its times, and one instant on it and on CLOCK_REALTIME.
+        """
+        account = self.births.setdefault(birth, BirthAccount(birth, 0))
+        if row.sequence < account.end:
+            self.duplicates += 1
+            return 0
+        self._tell_gaps(account, account.advance(row.sequence, otherwise=RECORDER))
+        if not self.failed:
+            try:
+                text, arrays = encode_message(row.frames)
+                self._file_for(row, account, clock).append(row.sequence, row.time_ns, text, arrays)
+            except DiskError as error:
+                self._fail(error)
+        if self.failed:
+            account.advance(row.sequence + 1, otherwise=DISK)  # told once, by `settle`
+            return 0
+        account.store(row.sequence, 1)
+        self.stored += 1
+        return 1
+
+    def flush(self) -> None:
+        """Make what is stored visible to readers, always: its place in the ring is given up after it.
+
+        The sync comes when the one before is over.
+        """
+        if self._segment is None:
+            return
+        if not self._sync_running:
+            super().flush()
+            return
+        try:
+            self._segment.flush()
+        except DiskError as error:
+            self._fail(error)
+
+    def __repr__(self) -> str:
+        return f"<RowsRecorder {self.stream} stored={self.stored} durable={self.durable} {self.failed and 'FAILED'}>"
+
+    def _file_for(self, row: Row, account: BirthAccount, clock: tuple[str, int, int]) -> RowsFile:
+        segment = self._segment
+        if segment is not None and (segment.head.birth, segment.end) == (account.birth, row.sequence):
+            return segment
+        self.close_segment()
+        domain, monotonic_ns, realtime_ns = clock
+        head = RowsHead(
+            rig=self._rig,
+            stream=self.stream,
+            key=self.key,
+            part=self.next_part,
+            birth=account.birth,
+            first=row.sequence,
+            origin=account.origin,
+            clock_domain=domain,
+            clock_monotonic_ns=monotonic_ns,
+            clock_realtime_ns=realtime_ns,
+        )
+        return self._begin(RowsFile(self._directory / self._next_name(), head))
