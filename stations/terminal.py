@@ -5,6 +5,8 @@
 | HANDSHAKE | a Pilot, the recorder, the view | noted in `pilots`; goes on to `_T`, which conducts the run |
 | STATE | a Pilot | stored in ``pilots[p]["state"]``; goes on to `_T` |
 | PING | anybody | answered |
+| DATA, CONTINUOUS | a Pilot, its nodes | a row of the recording; see `rows` |
+| ROWS | the recorder | how many rows were accepted, by key |
 | INIT | anybody | every Pilot is pinged, and ``pilots[p]["state"]`` says who answered |
 
 Streams do not pass through here as messages: `pipeline.Ingest` puts their blocks, as they come, into rings.
@@ -23,6 +25,8 @@ from pipeline.transport import Context
 from shm import Counters
 
 from .child import Child, run_child
+from .rows import MessageRows
+from .rows_listens import row_listens
 from .station import Station
 
 PING_S: Final = 2.0
@@ -95,8 +99,10 @@ def be_terminal(child: Child, config: TerminalConfig) -> None:
         Context() as data,  # its own I/O thread: a large image never queues before a STOP
         Counters.create(f"{config.rig}/{config.id}") as counters,
         Ingest(config.id, config.rig, data, config.data_endpoint, counters, lossless=config.lossless_readers),
+        MessageRows.create(config.rig, config.id) as rows,
         TerminalStation(config, control) as station,
     ):
+        station.listens.update(row_listens(rows))
         station.listens["KILL"] = lambda _message: child.stop()
         child.stopping.wait()
 

@@ -1,0 +1,137 @@
+"""What a node sends as DATA is in the recording: every value, in order, whoever is killed meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.rigs import SMALL, RunningRig, pipeline
+from support.waiting import eventually
+
+from pipeline import NetNode, Receipt
+from stations.recording import Recording
+
+pytest.importorskip("h5py")
+
+COUNT = 2000
+PORT = """
+[pilots.p1]
+MSGPORT = {port}
+"""
+
+
+def value_of(number: int) -> Any:
+    """Return a value: dicts, numbers, text, lists, arrays in turn, each with its number."""
+    kinds: list[Callable[[int], Any]] = [
+        lambda n: {"trial": n, "response": "left" if n % 2 else "right", "rt": n / 7},
+        lambda n: n,
+        lambda n: f"{n} ü",
+        lambda n: [n, None, n % 2 == 0, {"nested": [n]}],
+        lambda n: {"n": n, "trace": np.arange(n % 400, dtype="<f8") * n},
+    ]
+    return kinds[number % len(kinds)](number)
+
+
+def is_same(sent: Any, found: Any) -> bool:
+    """Compare values with arrays in them."""
+    if isinstance(sent, dict) and "trace" in sent:
+        return bool(sent["n"] == found["n"] and np.array_equal(sent["trace"], found["trace"]))
+    return bool(sent == found)
+
+
+def free_port() -> int:
+    """Return a port that stays free: below those that outgoing connections take for themselves."""
+    while True:
+        port = random.randrange(20000, 32000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+def send_all(port: int, middle: Callable[[], object]) -> list[Receipt]:
+    """Send all values through the Pilot, some hundred a second; do something when half are sent."""
+    node = NetNode("p1.task", "p1", port)
+    try:
+        receipts = []
+        for number in range(COUNT):
+            receipts.append(node.send("T", "DATA", value_of(number)))
+            if number % 10 == 0:
+                assert receipts[-1].wait(30.0) is not None
+            if number == COUNT // 2:
+                middle()
+        assert eventually(lambda: all(receipt.is_final for receipt in receipts), 45), receipts[-1]
+        return receipts
+    finally:
+        node.release()
+
+
+@pytest.mark.parametrize("victim", ["", "T.recorder", "p1", "T"])
+def test_every_message_is_a_row_in_order(tmp_path: Path, victim: str) -> None:
+    """2 000 values beside a camera: what was answered `done` is on disk once; ledger and verify agree."""
+    port = free_port()
+    text = SMALL.format(name=f"rows-{victim.replace('.', '-') or 'all'}") + PORT.format(port=port)
+    with RunningRig(tmp_path, text) as rig:
+        rig.wait_for("recording p1.cam")
+        receipts = send_all(port, lambda: rig.kill(victim) if victim else None)
+        rig.process.terminate()
+        result = rig.finish()
+
+    assert 0 == rig.process.returncode, (rig.said, result)
+    sent = [number for number, receipt in enumerate(receipts) if receipt.state == "done"]
+    unsure = {number for number, receipt in enumerate(receipts) if receipt.state == "unknown"}
+    assert victim == "T" or not unsure, len(unsure)
+    assert COUNT - len(unsure) == len(sent), {receipt.state for receipt in receipts}
+    rows = list(Recording(rig.recording).rows("DATA"))
+    numbers = [_number_of(row["value"]) for row in rows]
+    assert sorted(set(numbers)) == numbers
+    assert set(sent) <= set(numbers) <= {*sent, *unsure}
+    assert all(is_same(value_of(number), row["value"]) for number, row in zip(numbers, rows, strict=True))
+    assert list(range(len(rows))) == [row["sequence"] for row in rows]
+    assert {"p1.task"} == {row["sender"] for row in rows}
+
+    account = result["streams"]["data/DATA"]
+    assert (len(rows), len(rows), True) == (account["produced"], account["stored"], account["balanced"])
+    assert ([victim] if victim else []) == [e["name"] for e in rig.events() if e["kind"] == "death"]
+    check = pipeline("verify", str(rig.recording), "--json")
+    assert 0 == check.returncode, check.stdout
+    assert len(rows) == json.loads(check.stdout)["streams"]["data/DATA"]["stored"]
+
+
+def _number_of(value: Any) -> int:
+    if isinstance(value, dict):
+        return int(value.get("trial", value.get("n")))
+    if isinstance(value, list):
+        return int(value[0])
+    return int(str(value).split(maxsplit=1)[0])
+
+
+def test_a_row_can_be_read_while_the_rig_runs(tmp_path: Path) -> None:
+    """Within a second of its answer a value is in a file that others open."""
+    port = free_port()
+    with RunningRig(tmp_path, SMALL.format(name="rows-live") + PORT.format(port=port)) as rig:
+        rig.wait_for("recording p1.cam")
+        node = NetNode("p1.task", "p1", port)
+        try:
+            assert 0 == node.request("T", "DATA", {"trial": 1})
+            assert 0 == node.request("T", "CONTINUOUS", {"inner_key": "LICKS", "n": 1})
+        finally:
+            node.release()
+        began = time.monotonic()
+        assert eventually(lambda: {"DATA", "LICKS"} == set(_readable(rig.recording)), 5.0)
+        assert time.monotonic() - began < 2.0
+        rig.process.terminate()
+        result = rig.finish()
+
+    assert all(row["balanced"] for row in result["streams"].values()), result
+
+
+def _readable(recording: Path) -> list[str]:
+    return [key for key in Recording(recording).row_keys if list(Recording(recording).rows(key))]
