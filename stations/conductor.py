@@ -38,6 +38,8 @@ class Handshake(msgspec.Struct, frozen=True):
     state: str = ""
     url: str = ""
     streams: dict[str, dict[str, Any]] = {}
+    prefs: dict[str, Any] = {}
+    """What a Pilot shares of its configuration."""
 
 
 class StreamState(msgspec.Struct, frozen=True):

@@ -8,11 +8,14 @@
 | STATE | anybody | answers the state of every stream |
 | PING | anybody | answered by the station alone |
 | KILL | the Terminal | handed to the Pilot's agent, which ends every process of this Pilot |
+
+`stations.lineage` adds what concerns Pilots below this one, and the keys that go on from it.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import secrets
 import threading
@@ -29,6 +32,7 @@ from shm import Counters
 from .child import Child, run_child
 from .conductor import Handshake, StreamState
 from .ledger import Produced, Span
+from .lineage import Lineage
 from .station import Station
 
 SENSOR_S: Final = 8.0
@@ -38,8 +42,6 @@ GATHER_S: Final = 5.0
 DRAIN_S: Final = 15.0
 """Seconds in which everything published must have reached the Terminal after STOP."""
 LOOK_S: Final = 0.05
-TELL_S: Final = 1.0
-"""The Terminal hears of the state at every change, and this often without one."""
 log = logging.getLogger(__name__)
 
 State = Literal["idle", "running", "stopping"]
@@ -64,6 +66,16 @@ class PilotConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     rig: str
     id: str
     terminal: str = "T"
+    parent: str = ""
+    """The Pilot above, through which messages go; empty: the Terminal."""
+    children: list[str] = []
+    """The Pilots below."""
+    forward: dict[str, str] = {}
+    """Address to which each further key goes on."""
+    shared: dict[str, Any] = {}
+    """What the HANDSHAKE says of the configuration."""
+    tell_s: float = 5.0
+    """The Terminal hears of the state at every change, and this often without one; 0: only then."""
     listen_endpoint: str
     push_endpoint: str
     data_endpoint: str
@@ -92,9 +104,11 @@ class PilotStation(Station):
         """Whether the station above, as it is now, knows of us."""
         for stream, plan in config.streams.items():
             forwarder.add(stream, ring=plan.ring, codec=plan.codec, lossless=plan.lossless, seconds=plan.seconds)
+        self._lineage = Lineage(self, config.children, config.forward, self._introduce_again)
         super().__init__(
             config.id,
             {
+                **self._lineage.listens(),
                 "HANDSHAKE": self.l_handshake,
                 "START": self.l_start,
                 "STOP": self.l_stop,
@@ -103,7 +117,7 @@ class PilotStation(Station):
             },
             listen_endpoint=config.listen_endpoint,
             push_endpoint=config.push_endpoint,
-            push_id=config.terminal,
+            push_id=config.parent or config.terminal,
             context=context,
             on_peer=self._on_peer,
         )
@@ -114,8 +128,8 @@ class PilotStation(Station):
         if self._is_told or (wanted - set(self._sensors) and time.monotonic() - self._began < GATHER_S):
             return
         self._is_told = True
-        who = Handshake(self.id, "pilot", self._boot, os.getpid(), self.state)
-        self.push(key="HANDSHAKE", value=msgspec.to_builtins(who))
+        who = Handshake(self.id, "pilot", self._boot, os.getpid(), self.state, prefs=self.config.shared)
+        self.push(self.config.terminal, "HANDSHAKE", msgspec.to_builtins(who))
 
     def l_handshake(self, message: Message) -> None:
         """A sensor came up, its ring is there: if the Pilot runs, so should the sensor."""
@@ -164,7 +178,7 @@ class PilotStation(Station):
             stream: msgspec.to_builtins(_produced(report, counts.get(stream))) for stream, report in reports.items()
         }
 
-    def l_state(self, _message: Message) -> dict[str, Any]:
+    def l_state(self, _message: Message | None = None) -> dict[str, Any]:
         """Answer where every stream stands."""
         return {"state": self.state, "streams": self.stream_states()}
 
@@ -180,9 +194,11 @@ class PilotStation(Station):
             for stream in self.config.streams
         }
 
-    def tell_state(self) -> None:
-        """Tell the Terminal's agent where everything stands."""
-        self.push(key="STATE", value={"state": self.state, "streams": self.stream_states()}, repeat=False)
+    def tell_state(self, *, repeat: bool = True) -> None:
+        """Tell the Terminal where everything stands; confirmed, unless it is only a sign of life."""
+        self.push(
+            self.config.terminal, "STATE", value={"state": self.state, "streams": self.stream_states()}, repeat=repeat
+        )
 
     def _is_finite(self, stream: str) -> bool:
         sensor = self._sensors.get(stream)
@@ -211,7 +227,10 @@ class PilotStation(Station):
     def _on_peer(self, peer: str, state: PeerState, boot: int) -> None:
         log.info("%s is %s (boot %016x)", peer, state.value, boot)
         if peer == self.push_id and state is PeerState.ALIVE:
-            self._is_told = False
+            self._lineage.l_init()  # whoever is above may be another than before, and may know of nobody below
+
+    def _introduce_again(self) -> None:
+        self._is_told = False
 
 
 def _produced(report: ForwardReport, count: dict[str, Any] | None) -> Produced:
@@ -238,8 +257,8 @@ def be_pilot(child: Child, config: PilotConfig) -> None:
             station.introduce()
             state = (station.state, station.stream_states())
             if state != told[0] or time.monotonic() >= told[1]:
-                station.tell_state()
-                told = (state, time.monotonic() + TELL_S)
+                station.tell_state(repeat=state != told[0])
+                told = (state, time.monotonic() + (config.tell_s or math.inf))
 
 
 def main() -> NoReturn:

@@ -114,6 +114,8 @@ def _terminal_children(rig: Rig) -> list[ChildSpec]:
         listen_endpoint=terminal_endpoint(rig),
         data_endpoint=data_endpoint(rig),
         pilots=list(rig.pilots),
+        ping_s=rig.rig.ping_interval_s,
+        draw_fps=rig.rig.draw_fps,
         lossless_readers=["recorder", *terminal.lossless_readers],
     )
     recorder = RecorderConfig(
@@ -130,6 +132,7 @@ def _terminal_children(rig: Rig) -> list[ChildSpec]:
         port=terminal.msg_port,
         view_port=terminal.view_port,
         draw_fps=rig.rig.draw_fps,
+        pilots=list(rig.pilots),
     )
     return [
         ChildSpec(terminal.id, "terminal", station, restart.terminal, TERMINALS),
@@ -144,8 +147,13 @@ def _pilot_children(rig: Rig) -> Iterator[ChildSpec]:
             rig=rig.name,
             id=pilot,
             terminal=rig.terminal.id,
+            parent=section.parent_id or "",
+            children=section.children,
+            forward=section.forwards(pilot),
+            shared=rig.shared(pilot),
+            tell_s=rig.rig.ping_interval_s,
             listen_endpoint=pilot_endpoint(rig, pilot),
-            push_endpoint=terminal_endpoint(rig),
+            push_endpoint=_above(rig, pilot),
             data_endpoint=data_endpoint(rig),
             streams={f"{pilot}.{name}": _plan(rig, pilot, name, entry) for name, entry in section.streams.items()},
         )
@@ -153,6 +161,15 @@ def _pilot_children(rig: Rig) -> Iterator[ChildSpec]:
     for pilot, stream, entry in rig.streams():
         if entry.source is not None:
             yield ChildSpec(stream, "sensor", _sensor(rig, pilot, stream, entry), entry.restart, SENSORS)
+
+
+def _above(rig: Rig, pilot: str) -> str:
+    """Where the station above a Pilot takes its messages: a parent Pilot, or the Terminal."""
+    section = rig.pilots[pilot]
+    if section.parent_id is None:
+        return f"tcp://{section.terminal_ip or rig.terminal.ip}:{section.push_port or rig.terminal.msg_port}"
+    port = section.parent_port or rig.pilots[section.parent_id].msg_port
+    return f"tcp://{section.parent_ip}:{port}"
 
 
 def _sensor(rig: Rig, pilot: str, stream: str, entry: StreamSection) -> SensorConfig:

@@ -27,7 +27,7 @@ from shm import Counters
 from .child import Child, run_child
 from .rows import MessageRows
 from .rows_listens import row_listens
-from .station import Station
+from .station import Listen, Station
 
 PING_S: Final = 2.0
 """Seconds that a Pilot has to answer at INIT."""
@@ -42,6 +42,10 @@ class TerminalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     listen_endpoint: str
     data_endpoint: str
     pilots: list[str] = []
+    ping_s: float = 5.0
+    """Seconds between two rounds of PING; 0: none but at INIT."""
+    draw_fps: float = 20.0
+    """DRAWFPS: how often a plot gets the newest of what was sent as messages."""
     lossless_readers: list[str] | None = None
     """Who may be a lossless reader of the rings of blocks; None: anybody."""
 
@@ -58,7 +62,7 @@ class TerminalStation(Station):
         self.pilots: dict[str, dict[str, Any]] = {pilot: {"state": "unknown"} for pilot in config.pilots}
         self.agent = f"_{config.id}"
         self._members: dict[str, Any] = {}
-        listens = {"HANDSHAKE": self.l_handshake, "STATE": self.l_state, "INIT": self.l_init}
+        listens: dict[str, Listen] = {"HANDSHAKE": self.l_handshake, "STATE": self.l_state, "INIT": self.l_init}
         super().__init__(
             config.id, listens, listen_endpoint=config.listen_endpoint, context=context, on_peer=self._on_peer
         )
@@ -75,7 +79,7 @@ class TerminalStation(Station):
         self.pilots.setdefault(str(message.sender), {})["state"] = message.value["state"]
         self.send(self.agent, "STATE", message.value, repeat=False)
 
-    def l_init(self, _message: Message) -> dict[str, str]:
+    def l_init(self, _message: Message | None = None) -> dict[str, str]:
         """Ping every Pilot; return their states."""
         receipts = {pilot: self.send(pilot, "PING") for pilot in self.pilots}
         for pilot, receipt in receipts.items():
@@ -104,7 +108,8 @@ def be_terminal(child: Child, config: TerminalConfig) -> None:
     ):
         station.listens.update(row_listens(rows))
         station.listens["KILL"] = lambda _message: child.stop()
-        child.stopping.wait()
+        while not child.stopping.wait(config.ping_s or None):
+            station.l_init()
 
 
 def main() -> NoReturn:

@@ -26,7 +26,7 @@ def dump_rig(rig: Rig) -> str:
         "restart": msgspec.to_builtins(rig.restart),
         "pilots": {
             pilot: {
-                "MSGPORT": section.msg_port,
+                **_without_none(msgspec.to_builtins(section)),
                 "streams": {name: _stream(entry) for name, entry in section.streams.items()},
             }
             for pilot, section in rig.pilots.items()
@@ -39,7 +39,12 @@ def _stream(entry: StreamSection) -> dict[str, Any]:
     """Return a stream's table; what is absent in TOML's way is left out."""
     table: dict[str, Any] = msgspec.to_builtins(entry)
     del table["options"]  # as they were read: to_builtins would make strings of dates
-    return {key: value for key, value in {**table, **entry.options}.items() if value is not None}
+    return _without_none({**table, **entry.options})
+
+
+def _without_none(table: Mapping[str, Any]) -> dict[str, Any]:
+    """TOML has no null: what is absent is left out."""
+    return {key: value for key, value in table.items() if value is not None}
 
 
 def _tables(table: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[str]:

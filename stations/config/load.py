@@ -14,7 +14,8 @@ from stations.errors import ConfigError, SourceError
 from stations.sources import check_source, resolve_path
 from stations.suggest import did_you_mean
 
-from .rig import PilotSection, RestartSection, Rig, RigSection, StreamSection, TerminalSection
+from .lineage import check_lineage
+from .rig import ALIASES, PilotSection, RestartSection, Rig, RigSection, StreamSection, TerminalSection
 
 Section = TypeVar("Section", bound=msgspec.Struct)
 Table = Mapping[str, Any]
@@ -64,8 +65,8 @@ def _rig(document: Table, folder: Path) -> Rig:
     if "rig" not in document:
         raise ConfigError("there is no [rig]; add [rig] with name = …")
     rig = Rig(
-        rig=_section(document["rig"], RigSection, "rig"),
-        terminal=_section(document.get("terminal", {}), TerminalSection, "terminal"),
+        rig=_section(_own_names(document["rig"], "rig"), RigSection, "rig"),
+        terminal=_section(_own_names(document.get("terminal", {}), "terminal"), TerminalSection, "terminal"),
         restart=_section(document.get("restart", {}), RestartSection, "restart"),
         pilots={
             key: _pilot(table, f"pilots.{_identifier(key, 'pilots')}", folder)
@@ -75,7 +76,19 @@ def _rig(document: Table, folder: Path) -> Rig:
     )
     _check_names(rig)
     _check_ports(rig)
+    check_lineage(rig)
     return rig
+
+
+def _own_names(table: Any, where: str) -> dict[str, Any]:
+    """Return a section with the names that its keys have of their own."""
+    found = dict(_table(table, where))
+    for alias, name in ALIASES[where].items():
+        if alias in found:
+            if name in found:
+                raise ConfigError(f"{where}.{alias}: {where}.{name} says the same; give one of them")
+            found[name] = found.pop(alias)
+    return found
 
 
 def _pilot(table: Any, where: str, folder: Path) -> PilotSection:

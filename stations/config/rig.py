@@ -1,7 +1,8 @@
 """The sections of a rig file.
 
 A field's name in the file is its own, but for the preferences that users of older rigs know in upper case
-(``DRAWFPS``, ``MSGPORT``, ``LOGDIR``, …): those are spelled so in the file and in lower case here.
+(``DRAWFPS``, ``MSGPORT``, ``LOGDIR``, …): those are spelled so in the file and in lower case here.  `ALIASES` are
+older names of keys that have one of their own.
 """
 
 from __future__ import annotations
@@ -19,6 +20,18 @@ Identifier = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*\Z", max_le
 Port = Annotated[int, Meta(ge=0, le=65535)]
 """TCP port; 0 lets the system choose."""
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
+Address = Annotated[str, Meta(min_length=1, max_length=200)]
+"""Address of a node, such as ``pilot1.valve``."""
+Lineage = Literal["NONE", "PARENT", "CHILD"]
+"""Whether a Pilot has Pilots below it, or one above; a CHILD may have children of its own."""
+
+ALIASES: dict[str, dict[str, str]] = {
+    "rig": {"NAME": "name", "DATADIR": "output"},
+    "terminal": {"NAME": "id", "TERMINALIP": "ip"},
+}
+"""By section: another name of a key."""
+SHARED = ("NAME", "LINEAGE", "SUBJECT")
+"""What a Pilot tells the Terminal of its configuration unless ``share`` says otherwise."""
 
 
 class RigSection(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +45,12 @@ class RigSection(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds of recording that the death of a process may cost at most."""
     draw_fps: Annotated[float, Meta(gt=0, le=120)] = field(default=20.0, name="DRAWFPS")
     """How often the page is drawn, per second."""
+    subject: str = field(default="", name="SUBJECT")
+    """Who or what is recorded; goes with every message of a stream, and into the recording."""
+    ping_interval_s: Annotated[float, Meta(ge=0, le=3600)] = field(default=5.0, name="PING_INTERVAL")
+    """Seconds between two states that a Pilot tells unasked, and two rounds of PING of the Terminal; 0: none."""
+    sound_dir: str = field(default="sounds", name="SOUNDDIR")
+    """Folder of the files that stations exchange, against the output folder."""
     log_dir: str = field(default="logs", name="LOGDIR")
     """Folder of the logs, against the output folder."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = field(default="INFO", name="LOGLEVEL")
@@ -84,8 +103,37 @@ class PilotSection(msgspec.Struct, frozen=True, kw_only=True):
     """``[pilots.P]``: a station beside the sensors."""
 
     msg_port: Port = field(default=0, name="MSGPORT")
-    """Where its own nodes reach it, on loopback."""
+    """Where its own nodes reach it, and the Pilots below it, on loopback."""
+    name: Identifier | None = field(default=None, name="NAME")
+    """Its id again, as older rigs have it; the table's name is what counts, and this must equal it."""
+    subject: str | None = field(default=None, name="SUBJECT")
+    """As that of the rig, for this Pilot."""
+    terminal_ip: str | None = field(default=None, name="TERMINALIP")
+    """Where this Pilot finds the Terminal, if not where the Terminal listens (a tunnel, say)."""
+    push_port: Port = field(default=0, name="PUSHPORT")
+    """Port there; 0: the Terminal's MSGPORT."""
+    lineage: Lineage = field(default="NONE", name="LINEAGE")
+    parent_id: Identifier | None = field(default=None, name="PARENTID")
+    """The Pilot above a CHILD: messages go up through it, streams go to the Terminal directly."""
+    parent_ip: str = field(default="127.0.0.1", name="PARENTIP")
+    parent_port: Port = field(default=0, name="PARENTPORT")
+    """Port there; 0: the MSGPORT of the Pilot of that name in this file."""
+    child_id: Identifier | list[Identifier] = field(default_factory=list, name="CHILDID")
+    """The Pilots below, to whom CHILD goes on."""
+    forward: list[Address] | dict[str, Address] = []
+    """Keys of messages to this Pilot that go on to its agent, or to the node that each names."""
+    share: list[str] = field(default_factory=lambda: list(SHARED))
+    """Names of preferences that its HANDSHAKE carries; nothing else of its configuration leaves the machine."""
     streams: dict[str, StreamSection] = {}
+
+    @property
+    def children(self) -> list[str]:
+        """The Pilots below."""
+        return [self.child_id] if isinstance(self.child_id, str) else list(self.child_id)
+
+    def forwards(self, pilot: str) -> dict[str, str]:
+        """Return the address to which each forwarded key goes on."""
+        return dict(self.forward) if isinstance(self.forward, dict) else dict.fromkeys(self.forward, f"_{pilot}")
 
 
 class RestartSection(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,6 +165,18 @@ class Rig(msgspec.Struct, frozen=True, kw_only=True):
         for pilot, section in self.pilots.items():
             for stream, entry in section.streams.items():
                 yield pilot, f"{pilot}.{stream}", entry
+
+    def subject_of(self, pilot: str) -> str:
+        """Return who or what a Pilot records."""
+        own = self.pilots[pilot].subject
+        return self.rig.subject if own is None else own
+
+    def shared(self, pilot: str) -> dict[str, Any]:
+        """Return what a Pilot's HANDSHAKE says of its configuration."""
+        section = self.pilots[pilot]
+        known = {**msgspec.to_builtins(self.rig), **msgspec.to_builtins(section)}
+        known |= {"NAME": pilot, "SUBJECT": self.subject_of(pilot), "CHILDID": section.children}
+        return {name: known[name] for name in section.share}
 
     def __repr__(self) -> str:
         return f"<Rig {self.name}: {len(self.pilots)} pilots, {sum(1 for _ in self.streams())} streams>"

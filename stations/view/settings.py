@@ -20,3 +20,5 @@ class ViewConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """VIEWPORT: port of the page on 127.0.0.1; 0: any free one."""
     draw_fps: float = 20.0
     """DRAWFPS: drawings per second at most, above 0."""
+    pilots: list[str] = []
+    """Ids of the Pilots; what is sent to ``P_<pilot>`` is shown."""

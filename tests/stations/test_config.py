@@ -9,6 +9,7 @@ import pytest
 
 from stations.config import Rig, dump_rig, load_rig, parse_rig
 from stations.errors import BadInputError, ConfigError
+from stations.roster import children, with_ports
 
 WHOLE = """
 [rig]
@@ -50,6 +51,77 @@ def test_rig_file_is_read_with_its_upper_case_names() -> None:
     assert "<Rig room-1: 1 pilots, 2 streams>" == repr(rig)
 
 
+FAMILY = """
+[rig]
+NAME = "room"
+DATADIR = "data"
+SUBJECT = "mouse-7"
+PING_INTERVAL = 2
+SOUNDDIR = "tones"
+[terminal]
+NAME = "Top"
+TERMINALIP = "127.0.0.1"
+MSGPORT = 5565
+[pilots.mother]
+NAME = "mother"
+MSGPORT = 5570
+LINEAGE = "PARENT"
+CHILDID = ["son", "daughter"]
+forward = ["CALIBRATE_PORT"]
+[pilots.son]
+LINEAGE = "CHILD"
+PARENTID = "mother"
+CHILDID = "grandson"
+SUBJECT = "mouse-8"
+share = ["NAME", "SUBJECT", "MSGPORT"]
+forward = { VALVE = "son.valve" }
+[pilots.daughter]
+LINEAGE = "CHILD"
+PARENTID = "mother"
+PARENTIP = "127.0.0.2"
+PARENTPORT = 5600
+[pilots.grandson]
+LINEAGE = "CHILD"
+PARENTID = "son"
+[pilots.far]
+TERMINALIP = "127.0.0.3"
+PUSHPORT = 5601
+"""
+
+
+def test_preferences_of_older_rigs_are_read_by_their_names() -> None:
+    """NAME, DATADIR, TERMINALIP, SUBJECT, PING_INTERVAL, SOUNDDIR, LINEAGE and its kin."""
+    rig = read(FAMILY)
+    assert ("room", "data", "mouse-7", 2, "tones") == (
+        rig.name, rig.rig.output, rig.rig.subject, rig.rig.ping_interval_s, rig.rig.sound_dir,
+    )  # fmt: skip
+    assert ("Top", "127.0.0.1") == (rig.terminal.id, rig.terminal.ip)
+    assert (["son", "daughter"], ["grandson"], []) == tuple(rig.pilots[p].children for p in ("mother", "son", "far"))
+    assert {"CALIBRATE_PORT": "_mother"} == rig.pilots["mother"].forwards("mother")
+    assert {"VALVE": "son.valve"} == rig.pilots["son"].forwards("son")
+    assert rig == read(dump_rig(rig))
+
+
+def test_handshake_shares_what_is_declared_and_no_more() -> None:
+    """By default the names and the subject; else what the file lists."""
+    rig = read(FAMILY)
+    assert {"NAME": "mother", "LINEAGE": "PARENT", "SUBJECT": "mouse-7"} == rig.shared("mother")
+    assert {"NAME": "son", "SUBJECT": "mouse-8", "MSGPORT": 0} == rig.shared("son")
+
+
+def test_pilots_push_to_who_is_above_them() -> None:
+    """A child to its parent's port, whoever has a way of his own to that, all others to the Terminal."""
+    specs = {spec.name: spec.config for spec in children(with_ports(read(FAMILY)), "pilot") if spec.part == "pilot"}
+    son = specs["son"].listen_endpoint
+    assert {
+        "mother": ("tcp://127.0.0.1:5565", ""),
+        "son": ("tcp://127.0.0.1:5570", "mother"),
+        "daughter": ("tcp://127.0.0.2:5600", "mother"),
+        "grandson": (son, "son"),
+        "far": ("tcp://127.0.0.3:5601", ""),
+    } == {pilot: (config.push_endpoint, config.parent) for pilot, config in specs.items()}
+
+
 def test_paths_of_sources_start_at_the_rig_file() -> None:
     """A rig can be started from any folder."""
     assert "video:/rigs/clips/eye.mp4" == read(WHOLE).pilots["left"].streams["eye"].source
@@ -88,6 +160,15 @@ BAD = {
     '[rig]\nname = "a"\n[terminal]\nMSGPORT = 5\nVIEWPORT = 5': "terminal.VIEWPORT: port 5 is terminal.MSGPORT already",
     '[rig]\nname = "a"\n[pilots.T]': "pilots.T: the Terminal has this id",
     '[rig]\nname = "a"\n[pilots._p]': "pilots: '_p' cannot be a name",
+    '[rig]\nname = "a"\nNAME = "b"': "rig.NAME: rig.name says the same; give one of them",
+    '[rig]\nname = "a"\n[pilots.p]\nNAME = "q"': "pilots.p.NAME: 'q', but its table is [pilots.p]",
+    '[rig]\nname = "a"\n[pilots.p]\nLINEAGE = "CHILD"': "pilots.p: a CHILD has a Pilot above it; add PARENTID = …",
+    '[rig]\nname = "a"\n[pilots.p]\nLINEAGE = "SON"': "pilots.p.LINEAGE: 'SON' is none of NONE, PARENT, CHILD",
+    '[rig]\nname = "a"\n[pilots.p]\nPARENTID = "q"': "pilots.p.PARENTID: only a CHILD has a parent",
+    '[rig]\nname = "a"\n[pilots.p]\nCHILDID = "q"': "pilots.p.CHILDID: a Pilot without LINEAGE has no children",
+    '[rig]\nname = "a"\n[pilots.p]\nLINEAGE = "CHILD"\nPARENTID = "q"': "pilots.p.PARENTID: no Pilot 'q' in this file",
+    '[rig]\nname = "a"\n[pilots.p]\nLINEAGE = "CHILD"\nPARENTID = "p"': "pilots.p.PARENTID: p is below p",
+    '[rig]\nname = "a"\n[pilots.p]\nshare = ["SUBJCT"]': "pilots.p.share: no preference 'SUBJCT'; did you mean",
     '[rig]\nname = "a"\n[pilots.p]\nMSGPROT = 1': "pilots.p.MSGPROT: unknown key; did you mean 'MSGPORT'?",
     '[rig]\nname = "a"\n[pilots.p.streams]\nc = 1': "pilots.p.streams.c: expected a table, got 1",
     '[rig]\nname = "a"\n[pilots.p.streams.c]': "pilots.p.streams.c: a stream has either a source = … or a ring = …",
