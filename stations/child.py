@@ -25,7 +25,7 @@ from typing import Final, NoReturn, TypeVar
 
 import msgspec
 
-from pipeline.errors import EndpointError, EndpointInUseError, NotLoopbackError
+from pipeline.errors import DuplicateIdError, EndpointError, EndpointInUseError, NotLoopbackError
 from pipeline.log import LogOptions, start_log
 from shm import SpaceError, WriterAliveError
 
@@ -34,7 +34,15 @@ from .errors import BAD_INPUT_EXIT, BadInputError
 GRACE_S: Final = 8.0
 """Seconds that a child has to leave once its parent is gone or it was told to stop: a recorder drains and closes."""
 _PR_SET_PDEATHSIG: Final = 1
-_CANNOT_BE: Final = (BadInputError, SpaceError, WriterAliveError, EndpointInUseError, EndpointError, NotLoopbackError)
+_CANNOT_BE: Final = (
+    BadInputError,
+    SpaceError,
+    WriterAliveError,
+    DuplicateIdError,
+    EndpointInUseError,
+    EndpointError,
+    NotLoopbackError,
+)
 
 Config = TypeVar("Config")
 log = logging.getLogger(__name__)

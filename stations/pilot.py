@@ -20,11 +20,12 @@ import os
 import secrets
 import threading
 import time
+from contextlib import suppress
 from typing import Any, Final, Literal, NoReturn
 
 import msgspec
 
-from pipeline import Message, PeerState, Receipt
+from pipeline import DuplicateIdError, Message, PeerState, Receipt
 from pipeline.forward import Forwarder, ForwardReport
 from pipeline.transport import Context
 from shm import Counters
@@ -34,6 +35,7 @@ from .conductor import Handshake, StreamState
 from .ledger import Produced, Span
 from .lineage import Lineage
 from .station import Station
+from .taken import AddressGuard
 
 SENSOR_S: Final = 8.0
 """Seconds that a sensor has to finish what it is reading when it is told to STOP."""
@@ -252,13 +254,17 @@ def be_pilot(child: Child, config: PilotConfig) -> None:
         Forwarder(config.id, config.rig, data, config.data_endpoint, counters) as forwarder,
         PilotStation(config, forwarder, control) as station,
     ):
+        guard = AddressGuard(station.hub)
         told: tuple[Any, float] = (None, 0.0)
         while not child.stopping.wait(LOOK_S):
-            station.introduce()
+            if not guard.is_ours():
+                continue
             state = (station.state, station.stream_states())
-            if state != told[0] or time.monotonic() >= told[1]:
-                station.tell_state(repeat=state != told[0])
-                told = (state, time.monotonic() + (config.tell_s or math.inf))
+            with suppress(DuplicateIdError):  # refused this moment: the guard tells what that means
+                station.introduce()
+                if state != told[0] or time.monotonic() >= told[1]:
+                    station.tell_state(repeat=state != told[0])
+                    told = (state, time.monotonic() + (config.tell_s or math.inf))
 
 
 def main() -> NoReturn:
