@@ -40,8 +40,10 @@ from .rows_ring import (
 
 PART_BYTES: Final = 4096
 """Bytes of a blob: most messages need one."""
-SLOTS: Final = 8192
-"""Blobs in the ring, 32 MiB: a second of as many messages as a station handles."""
+SLOTS: Final = 4096
+"""Blobs in the ring, 16 MiB: what a busy station takes while a recorder is started again after its death."""
+LARGEST: Final = 4
+"""A row takes at most this part of the ring (a quarter), so that the next fits while it is being stored."""
 TIMEOUT_S: Final = 1.0
 """Longest wait for room, for all messages that wait together."""
 KEEP_S: Final = 30.0
@@ -95,7 +97,7 @@ class MessageRows:
             rig: the rig's name.
             terminal: the Terminal's id.
             slots: parts that the ring holds.
-            part_bytes: of one part; a row takes as many as it needs, up to an eighth of the ring.
+            part_bytes: of one part; a row takes as many as it needs, up to a quarter of the ring.
             timeout_s: longest wait of `append` for room.
             keep_s: how long the rows of a dead recorder are kept.
 
@@ -112,7 +114,7 @@ class MessageRows:
     @property
     def max_bytes(self) -> int:
         """Longest row."""
-        return self._ring.max_bytes * (self._ring.slots // 8)
+        return self._ring.max_bytes * (self._ring.slots // LARGEST)
 
     def append(self, key: str, message: Message) -> int:
         """Put a message into the ring as the next row of a key; it outlives this process once the call returns.

@@ -126,6 +126,18 @@ def test_stock_h5py_reads_the_rows(folder: Path) -> None:
     np.testing.assert_array_equal(sent[8]["trace"], trace)
 
 
+def test_the_example_of_the_readme_runs(folder: Path) -> None:
+    """Literally as it stands there."""
+    readme = (Path(__file__).parents[2] / "stations" / "README.md").read_text()
+    (example,) = [block for block in readme.split("```") if "data/DATA_part-000.h5" in block and "import" in block]
+
+    command = [sys.executable, "-c", example.removeprefix("python")]
+    lines = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout.splitlines()
+
+    assert 300 == len(lines)
+    assert "4 pilot1.task 1" == lines[1]
+
+
 def test_rows_are_read_back_as_dicts_in_order(folder: Path) -> None:
     """Every value, sender and attribute, lazily; what came before the recording is not in it."""
     recording = Recording(folder)
