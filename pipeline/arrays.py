@@ -11,13 +11,14 @@ import base64
 import binascii
 import io
 import math
-import re
 from typing import Annotated, Any, Final, Literal
 
 import blosc
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+
+from shm import checked_dtype
 
 from .codec import BLOSC_OVERHEAD, BloscCodec
 from .errors import BlockError, MalformedError, UnsendableError
@@ -33,8 +34,6 @@ MAX_DEPTH: Final = 100
 MAX_HEADER_BYTES: Final = 64 * 1024
 """Of one array's header: a dtype of a few thousand fields."""
 
-_SIMPLE_DTYPE: Final = re.compile(r"[<>|=]?[biufcmMSUV]\d{0,10}(\[[0-9A-Za-zμ]{1,24}\])?")
-"""What `dtype.str` returns; numpy reads much more than that out of a text, repetitions included."""
 _NPY_START: Final = 12
 """Bytes of a `.npy` file up to its header: magic, version, length of the header."""
 _MAX_NPY_HEADER: Final = 10_000
@@ -229,7 +228,7 @@ def _read_npy(npy: NDArray[np.uint8]) -> NDArray[Any]:
     if end > min(npy.nbytes, begin + _MAX_NPY_HEADER):
         raise ValueError(f"a .npy header of {end - begin} bytes")
     header = ast.literal_eval(npy[begin:end].tobytes().decode("utf-8" if version == 3 else "latin-1"))
-    dtype, shape = np.lib.format.descr_to_dtype(header["descr"]), tuple(header["shape"])
+    dtype, shape = np.lib.format.descr_to_dtype(_as_descr(header["descr"])), tuple(header["shape"])
     if not all(type(n) is int for n in shape):
         raise TypeError(f"shape {shape}")
     is_fortran = header["fortran_order"] is True
@@ -241,9 +240,7 @@ def _read_npy(npy: NDArray[np.uint8]) -> NDArray[Any]:
 def _as_descr(descr: Any) -> Any:
     """Turn what msgpack returns into what numpy's npy description is made of: a text, or a list of field tuples."""
     if isinstance(descr, str):
-        if not _SIMPLE_DTYPE.fullmatch(descr):
-            raise ValueError(f"dtype {descr[:40]!r} is not one that numpy writes")
-        return descr
+        return checked_dtype(descr)
     if not isinstance(descr, list):
         raise TypeError(f"a dtype is a text or a list of fields, not a {type(descr).__name__}")
     return [_as_field(*field) for field in descr]

@@ -23,7 +23,7 @@ import msgspec
 import numpy as np
 
 from .codec import BLOSC_OVERHEAD, checksum, codec_of
-from .errors import BlockError
+from .errors import UNREADABLE, BlockError
 from .stream_spec import MAX_BLOCK_BYTES, dtype_of_json
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class BlockHeader(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
             if version != BLOCK_VERSION:
                 raise BlockError(f"block version {version}, this side speaks {BLOCK_VERSION}; update the older side")
             return _decode(body)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             raise BlockError(f"not a block header: {error}") from error
 
 

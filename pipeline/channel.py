@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from .block import Block
-from .errors import BlockError
+from .errors import UNREADABLE, BlockError
 from .stream_spec import StreamSpec
 
 if TYPE_CHECKING:
@@ -117,6 +117,6 @@ def from_frames(frames: Sequence[Buffer]) -> Word | Block:
         raise BlockError(f"a data message of kind {kind!r} and {len(frames)} frames is unknown")
     try:
         word: Word = decoder.decode(frames[1])
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise BlockError(f"data message {kind!r} is malformed: {error}") from error
     return word

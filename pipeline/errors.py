@@ -25,6 +25,13 @@ PipelineError
 
 from __future__ import annotations
 
+from typing import Final
+
+import msgspec
+
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that it cannot read; text that is no UTF-8 is no `MsgspecError`."""
+
 
 class PipelineError(Exception):
     """Any error of this package; catch it to catch them all."""

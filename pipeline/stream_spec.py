@@ -13,6 +13,8 @@ from typing import Any, Final, cast
 import msgspec
 import numpy as np
 
+from shm import checked_dtype
+
 from .codec import BLOSC_OVERHEAD
 from .errors import BlockError
 
@@ -152,7 +154,7 @@ def dtype_of_json(text: str) -> np.dtype[Any]:
     """
     try:
         dtype: np.dtype[Any] = np.dtype(_tuples(json.loads(text)))
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError, LookupError, RecursionError) as error:
         raise BlockError(f"dtype {text[:80]!r} is not understood: {error}") from error
     if dtype.hasobject:
         raise BlockError(f"dtype {text[:80]!r} holds Python objects, which no ring can")
@@ -162,7 +164,7 @@ def dtype_of_json(text: str) -> np.dtype[Any]:
 def _tuples(descr: object) -> Any:
     """Turn JSON lists into what numpy wants: fields are tuples in a list, a field's shape is a tuple."""
     if isinstance(descr, str):
-        return descr
+        return checked_dtype(descr)
     if not isinstance(descr, list):
         raise TypeError("expected a string or a list of fields")
     return [(f[0], _tuples(f[1]), *(tuple(n) if isinstance(n, list) else n for n in f[2:])) for f in descr]

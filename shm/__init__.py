@@ -5,6 +5,7 @@ from .blob import BlobReader, BlobWriter
 from .claim import BlobClaim
 from .clock import ClockPair, clock_domain
 from .counters import Counter, Counters
+from .dtypes import checked_dtype
 from .errors import (
     BusyError,
     ClosedError,
@@ -81,6 +82,7 @@ __all__ = [
     "WaiterFactory",
     "WriterAliveError",
     "WriterStatistics",
+    "checked_dtype",
     "clean",
     "clock_domain",
     "list_orphans",

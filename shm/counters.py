@@ -268,7 +268,10 @@ def _require_ready(segment: Segment, name: str) -> None:
     header = _header(memory)
     if magic != _MAGIC_WORD or int(header["version"]) != VERSION:
         raise LayoutError(f"{name}: no page of counters that this program reads (magic {magic:#018x})")
-    if bytes(header["boot_id"]).decode() != boot_id() or int(header["total_bytes"]) != segment.size:
+    if bytes(header["boot_id"]).decode(errors="replace") != boot_id() or int(header["total_bytes"]) != segment.size:
         raise LayoutError(f"{name}: left over from another boot or of another size; remove it with `pipeline clean`")
-    if bytes(header["full_name"]).decode() != name:
-        raise LayoutError(f"{name}: the segment holds the counters of {bytes(header['full_name']).decode()!r}")
+    held = bytes(header["full_name"]).decode(errors="replace")
+    if held != name:
+        raise LayoutError(f"{name}: the segment holds the counters of {held!r}")
+    if COUNTERS_HEADER_BYTES + int(header["capacity"]) * COUNTER_BYTES > segment.size:
+        raise LayoutError(f"{name}: {int(header['capacity'])} counters do not fit into its {segment.size} bytes")

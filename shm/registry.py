@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import locks
-from .errors import SegmentAccessError, SegmentError, SegmentNotFoundError
+from .errors import SegmentAccessError, SegmentError, SegmentNotFoundError, ShmError
 from .layout import (
     COUNTERS_HEADER,
     COUNTERS_HEADER_BYTES,
@@ -198,7 +198,7 @@ def _ring_info(segment: Segment) -> SegmentInfo:
     try:
         with RingObserver.attach(full_name or segment.name) as observer:
             ring, pid = _ring(observer), observer.writer_pid
-    except (SegmentError, OSError) as error:
+    except (ShmError, OSError) as error:  # also a name that cannot be one
         problem = str(error) if full_name else "never became ready"
     return SegmentInfo(
         kind="ring",

@@ -73,7 +73,9 @@ class Ring:
         self.spec = RingSpec.from_header(header, name)
         self.birth = int(header["birth"])
         self.first = int(header["first"])
-        self.clock = ClockPair(bytes(header["clock"]).decode(), int(header["monotonic_ns"]), int(header["realtime_ns"]))
+        self.clock = ClockPair(
+            bytes(header["clock"]).decode(errors="replace"), int(header["monotonic_ns"]), int(header["realtime_ns"])
+        )
         _check_mappable(self.spec, segment, name)
         self._map(populate)
 
@@ -242,10 +244,11 @@ def _ready_header(segment: Segment, name: str) -> np.ndarray[Any, Any]:
         raise LayoutError(f"{name}: not a ring (magic {magic:#018x}, expected {_MAGIC_WORD:#018x})")
     if int(header["version"]) != VERSION:
         raise LayoutError(f"{name}: layout version {int(header['version'])}, this program reads {VERSION}")
-    if bytes(header["boot_id"]).decode() != boot_id():
+    if bytes(header["boot_id"]).decode(errors="replace") != boot_id():
         raise LayoutError(f"{name}: left over from another boot; remove it with `pipeline clean`")
-    if bytes(header["full_name"]).decode() != name:
-        raise LayoutError(f"{name}: the segment holds the ring {bytes(header['full_name']).decode()!r}")
+    held = bytes(header["full_name"]).decode(errors="replace")
+    if held != name:
+        raise LayoutError(f"{name}: the segment holds the ring {held!r}")
     if int(header["readers"]) != READERS:
         raise LayoutError(f"{name}: reader table of {int(header['readers'])} entries, expected {READERS}")
     return header

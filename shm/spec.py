@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from .dtypes import checked_dtype
 from .errors import LayoutError, SpecError
 from .layout import HEADER_DTYPE, Geometry
 
@@ -97,10 +98,14 @@ class RingSpec:
         try:
             shape = tuple(int(n) for n in json.loads(bytes(header["shape"])))
             dtype = np.lib.format.descr_to_dtype(_descr(json.loads(bytes(header["dtype"]))))
-            meta = json.loads(bytes(header["meta"]))
+            meta = dict(json.loads(bytes(header["meta"])))
             lossless = _names(json.loads(bytes(header["lossless"])))
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, LookupError, OverflowError, RecursionError, SpecError) as error:
             raise LayoutError(f"{name}: unreadable description in the header: {error}") from error
+        if dtype.hasobject or any(n < 1 for n in shape):
+            raise LayoutError(
+                f"{name}: the header describes items of shape {shape}, dtype {dtype}; no ring holds those"
+            )
         granule, slots, item_bytes, stride = (int(header[n]) for n in ("granule", "slots", "item_bytes", "stride"))
         geometry = Geometry(granule, slots, item_bytes, stride, bool(header["kind"]))
         spec = cls(shape, dtype, bool(header["kind"]), bool(header["can_wait"]), geometry, meta, lossless)
@@ -111,7 +116,7 @@ class RingSpec:
         item_bytes = math.prod(self.shape) * self.dtype.itemsize
         got = {n: int(header[n]) for n in ("item_bytes", "times_slots", "total_bytes")}
         geometry = self.geometry
-        if not geometry.slots or not geometry.granule or geometry.stride < item_bytes:
+        if not geometry.slots or not geometry.granule or geometry.granule % 8 or geometry.stride < item_bytes:
             raise LayoutError(f"{name}: slots={geometry.slots} stride={geometry.stride} granule={geometry.granule}")
         expected = {"item_bytes": item_bytes, "times_slots": geometry.times_slots, "total_bytes": geometry.total_bytes}
         if got != expected:
@@ -161,7 +166,7 @@ def _as_json(meta: MappingABC[str, Any]) -> dict[str, Any]:
 def _descr(value: Any) -> Any:
     """Give a dtype description its tuples back; JSON knows only lists."""
     if isinstance(value, str):
-        return value
+        return checked_dtype(value)
     fields = []
     for name, kind, *shape in value:
         title = tuple(name) if isinstance(name, list) else name

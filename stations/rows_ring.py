@@ -20,6 +20,8 @@ from typing import Any, Final
 
 import msgspec
 
+from pipeline.errors import UNREADABLE
+
 from .errors import StationError
 
 RING: Final = "rows"
@@ -150,7 +152,7 @@ class RowAssembler:
         """Take the next blob; return what it completes."""
         try:
             return self._feed(blob)
-        except (struct.error, msgspec.MsgspecError, DamagedRowError):
+        except (struct.error, *UNREADABLE, DamagedRowError):
             self._parts.clear()
             self.damaged += 1
             return None

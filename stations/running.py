@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from pipeline.errors import UNREADABLE
 from pipeline.notify import runtime_dir
 
 from .errors import NoRigError
@@ -21,7 +22,7 @@ def running_stations() -> list[Announcement]:
     for path in runtime_dir().glob("*.station"):
         try:
             station = msgspec.json.decode(path.read_bytes(), type=Announcement)
-        except (FileNotFoundError, msgspec.DecodeError):  # it left meanwhile; or somebody else's file
+        except (FileNotFoundError, *UNREADABLE):  # it left meanwhile; or somebody else's file
             continue
         if is_held(station.rig, station.station):
             found.append(station)

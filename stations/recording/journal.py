@@ -19,6 +19,8 @@ from typing import Any, Final, Self
 
 import msgspec
 
+from pipeline.errors import UNREADABLE
+
 from .errors import JournalError
 
 FILE_NAME: Final = "session.jsonl"
@@ -55,6 +57,18 @@ class JournalReading:
     def of_kind(self, *kinds: str) -> Iterator[Event]:
         """Yield the events of these kinds in file order."""
         return (event for event in self.events if event.kind in kinds)
+
+
+class _Stamp(msgspec.Struct):
+    """What every line says, whatever else it says."""
+
+    kind: str
+    wall_ns: int
+    monotonic_ns: int
+
+
+_stamps: Final = msgspec.json.Decoder(_Stamp)
+_fields: Final = msgspec.json.Decoder(dict[str, Any])
 
 
 class Journal:
@@ -164,8 +178,13 @@ def decode_line(line: bytes, number: int) -> Event | None:
     body, tail = line[:-_TAIL], line[-_TAIL:]
     if tail != _CRC + f'{zlib.crc32(body):08x}"}}'.encode():
         return None
-    fields: dict[str, Any] = msgspec.json.decode(body + b"}")
-    return Event(fields.pop("kind"), fields.pop("wall_ns"), fields.pop("monotonic_ns"), fields, number)
+    try:
+        stamp, fields = _stamps.decode(body + b"}"), _fields.decode(body + b"}")
+    except UNREADABLE:
+        return None
+    for name in _Stamp.__struct_fields__:
+        del fields[name]
+    return Event(stamp.kind, stamp.wall_ns, stamp.monotonic_ns, fields, number)
 
 
 def _is_torn(fd: int) -> bool:

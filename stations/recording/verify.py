@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from pipeline.errors import UNREADABLE
 from stations.sources.selfcheck import check_items
 
 from .continuity import Gap
@@ -137,7 +138,7 @@ def _check_summary(directory: Path, report: Report) -> None:
     try:
         summary: dict[str, Any] = msgspec.json.decode((directory / SUMMARY_NAME).read_bytes())
         told = {name: row["stored"] for name, row in summary["streams"].items()}
-    except (OSError, msgspec.DecodeError, KeyError, TypeError) as error:
+    except (OSError, *UNREADABLE, KeyError, TypeError) as error:
         report.problems.append(f"{SUMMARY_NAME} cannot be read: {error}")
         return
     for name, stored in told.items():
