@@ -1,0 +1,261 @@
+"""What a recorder does: sessions begun, fed and closed as it is told; no process, no node.
+
+One thread owns the rings, the files and the session; listens run elsewhere, leave a task for it and wait.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from pipeline import Message, PipelineError
+from shm import Counters
+from stations.rows_ledger import RowsTold, with_produced
+
+from .errors import RecordingError
+from .intake import Intake
+from .rows_intake import RowsIntake
+from .session import SessionRecorder
+
+WAIT_S: Final = 0.02
+"""Longest wait for news: a lost notice delays by no more."""
+STOP_S: Final = 10.0
+"""Seconds that STOP waits for the streams' ENDs when it does not say."""
+ANSWER_S: Final = 5.0
+"""Seconds beyond that in which closing the files must be done."""
+KEY_SHOWN: Final = 48
+"""Characters of ``data/<key>`` in the label of a counter, which has 56 bytes."""
+Answer = TypeVar("Answer")
+log = logging.getLogger(__name__)
+
+
+class StartOrder(msgspec.Struct, frozen=True):
+    """The value of START."""
+
+    directory: str
+    streams: list[str] = []
+    resume: bool = False
+    rig: str = ""
+
+
+class StopOrder(msgspec.Struct, frozen=True):
+    """The value of STOP."""
+
+    timeout_s: float = STOP_S
+
+
+class Recorder:
+    """Records one session after the other; `do_work` belongs to one thread, the `l_…` listens to any.
+
+    Args:
+        rig: the rig's name.
+        max_loss_s: seconds of recording that a death may cost.
+        intake: where the blocks come from.
+        rows: where the rows of messages come from.
+        counters: what `pipeline-top` sees.
+        ask_rows: asks the Terminal which rows it accepted; raises when it does not answer.
+    """
+
+    def __init__(
+        self,
+        rig: str,
+        max_loss_s: float,
+        *,
+        intake: Intake,
+        rows: RowsIntake,
+        counters: Counters,
+        ask_rows: Callable[[], Any],
+    ) -> None:
+        self.rig = rig
+        self.max_loss_s = max_loss_s
+        self.session: SessionRecorder | None = None
+        self._intake = intake
+        self._rows = rows
+        self._counters = counters
+        self._ask_rows = ask_rows
+        self._told: RowsTold | None = None
+        self._tasks: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = queue.SimpleQueue()
+        self._stop: tuple[float, Future[Any]] | None = None
+        self._last: dict[str, Any] = {}
+        self._coherence: dict[str, Any] = {}
+
+    def do_work(self, now: float) -> int:
+        """Carry out what was asked, store what has come, flush what is due; return how much was done."""
+        done = self._run_tasks()
+        if self.session is None:
+            return done
+        done += self._intake.do_work(now) + self._rows.do_work(now)
+        self.session.tick(now)
+        self._count(self.session)
+        if self._stop is not None and (now >= self._stop[0] or (not done and self._is_drained(self.session))):
+            self._finish()
+        return done
+
+    def wait(self) -> None:
+        """Wait for something to do, at most 20 ms.
+
+        Also when nothing is recorded: a socket that is never looked at does not carry out its disconnects, and libzmq
+        (4.3.5, `!_io_error`) then aborted one process in four when the writers of the rings left.
+        """
+        self._intake.wait(WAIT_S)
+
+    def l_start(self, message: Message) -> dict[str, Any]:
+        """Begin a recording, or go on with one.
+
+        Raises:
+            RecordingError: the folder cannot take it, or another recording is running.
+        """
+        order = msgspec.convert(message.value, StartOrder)
+        return self._ask(lambda: self._start(order), ANSWER_S)
+
+    def l_stop(self, message: Message) -> dict[str, Any]:
+        """Store everything up to each stream's END, close the files; return the account."""
+        order = msgspec.convert(message.value or {}, StopOrder)
+        told = self._what_the_terminal_tells() if self.session is not None else None
+        answer: Future[dict[str, Any]] = Future()
+        self._tasks.put((lambda: self._begin_stop(order, told, answer), Future()))
+        return answer.result(order.timeout_s + ANSWER_S)
+
+    def l_state(self, _message: Message) -> dict[str, Any]:
+        """Say how far everything is."""
+        return self._ask(self.state, ANSWER_S)
+
+    def l_cohere(self, _message: Message) -> dict[str, Any]:
+        """Say what is stored, to be compared with what others have; after a STOP what was at its end."""
+        return self._ask(lambda: self._coherence if self.session is None else self.session.coherence(), ANSWER_S)
+
+    def l_event(self, message: Message) -> None:
+        """Append an event to the journal of the recording that runs, if one does."""
+        fields = dict(message.value)
+        kind = str(fields.pop("kind", "event"))
+
+        def append() -> None:
+            if self.session is not None:
+                self.session.journal.append(kind, **fields)
+
+        self._ask(append, ANSWER_S)
+
+    def state(self) -> dict[str, Any]:
+        """Return the state as plain values."""
+        session = self.session
+        if session is None:
+            return {"state": "idle", "directory": "", "streams": {}}
+        streams = {
+            name: {
+                "stored": recorder.stored,
+                "durable": recorder.durable,
+                "lag": self._intake.lag(name),
+                "lapped": self._intake.lapped(name),
+                "ended": recorder.ended,
+                "failed": recorder.failed,
+            }
+            for name, recorder in session.streams.items()
+        }
+        for rows in session.rows.values():
+            told = {"stored": rows.stored, "durable": rows.durable, "failed": rows.failed}
+            streams[rows.stream] = {**told, "lag": self._rows.lag, "lapped": 0, "ended": True}
+        state = "recording" if self._stop is None else "stopping"
+        return {"state": state, "directory": str(session.directory), "streams": streams}
+
+    def close(self) -> None:
+        """Close what is being recorded; whoever waits for a STOP gets its account."""
+        if self.session is not None:
+            self._intake.do_work(time.monotonic())
+            self._rows.do_work(time.monotonic())
+            self._finish()
+
+    def __repr__(self) -> str:
+        return f"<Recorder {self.rig} {self.session or 'idle'}>"
+
+    def _ask(self, task: Callable[[], Answer], timeout_s: float) -> Answer:
+        answer: Future[Answer] = Future()
+        self._tasks.put((task, answer))
+        return answer.result(timeout_s)
+
+    def _run_tasks(self) -> int:
+        done = 0
+        while True:
+            try:
+                task, answer = self._tasks.get_nowait()
+            except queue.Empty:
+                return done
+            done += 1
+            try:
+                answer.set_result(task())
+            except Exception as error:  # it belongs to whoever asked
+                answer.set_exception(error)
+
+    def _start(self, order: StartOrder) -> dict[str, Any]:
+        directory = Path(order.directory).absolute()
+        if self.session is None:
+            self.session = SessionRecorder(
+                directory, self.rig, order.streams, max_loss_s=self.max_loss_s, resume=order.resume
+            )
+            self._intake.begin(self.session, time.monotonic())
+            self._rows.begin(self.session, time.monotonic())
+            log.info("%s %s", "going on in" if self.session.resumed else "recording into", directory)
+        elif self.session.directory != directory:
+            raise RecordingError(f"recording into {self.session.directory} already; STOP that first")
+        stored = {recorder.stream: recorder.stored for recorder in self.session.recorders()}
+        return {"directory": str(directory), "streams": self._intake.streams, "stored": stored}
+
+    def _what_the_terminal_tells(self) -> RowsTold | None:
+        try:
+            return msgspec.convert(self._ask_rows(), RowsTold)
+        except (PipelineError, msgspec.ValidationError) as error:  # what the ring brought says the same
+            log.warning("the Terminal does not say which rows it accepted: %s", error)
+            return None
+
+    def _begin_stop(self, order: StopOrder, told: RowsTold | None, answer: Future[dict[str, Any]]) -> None:
+        if self.session is None:
+            answer.set_result(self._last)  # asked again: the answer got lost
+        elif self._stop is not None:
+            self._stop[1].add_done_callback(lambda first: answer.set_result(first.result()))
+        else:
+            self._stop, self._told = (time.monotonic() + order.timeout_s, answer), told
+
+    def _is_drained(self, session: SessionRecorder) -> bool:
+        # A stream that was expected and has neither a ring nor an item has no END to wait for.
+        begun = [name for name, recorder in session.streams.items() if recorder.births]
+        return not self._rows.lag and session.is_drained({*begun, *self._intake.streams})
+
+    def _finish(self) -> None:
+        session, self.session = self.session, None
+        if session is None:
+            return
+        self._intake.end()
+        self._rows.end()
+        self._coherence = session.coherence()
+        self._last = with_produced(
+            session.close(),
+            origins=_by_hex(self._rows.origins),
+            accepted=_by_hex(self._rows.accepted),
+            told=self._told,
+        )
+        self._count(session)
+        log.info("closed %s: %s", session.directory, {name: row["stored"] for name, row in self._last.items()})
+        if self._stop is not None:
+            _, answer = self._stop
+            self._stop = None
+            answer.set_result(self._last)
+
+    def _count(self, session: SessionRecorder) -> None:
+        for name, recorder in session.streams.items():
+            self._counters.counter(f"{name}.stored").set(recorder.stored)
+            self._counters.counter(f"{name}.durable").set(recorder.durable)
+            self._counters.counter(f"{name}.lag").set(self._intake.lag(name))
+            self._counters.counter(f"{name}.lapped").set(self._intake.lapped(name))
+        for rows in session.rows.values():
+            self._counters.counter(f"{rows.stream[:KEY_SHOWN]}.stored").set(rows.stored)
+            self._counters.counter(f"{rows.stream[:KEY_SHOWN]}.durable").set(rows.durable)
+
+
+def _by_hex(births: Mapping[int, Mapping[str, int]]) -> dict[str, Mapping[str, int]]:
+    return {f"{birth:016x}": keys for birth, keys in births.items()}
