@@ -38,8 +38,10 @@ Start here:
   pipeline demo                    a whole rig on this machine; its page opens
   pipeline demo --help             what can be changed about it
   pipeline-top                     the rig's health, live
+  pipeline node list               who is in the rig
 \b
-Exit codes: 0 ok, 1 not done, 2 bad input, 3 unbalanced, 4 pending, 130 interrupted.
+Exit codes: 0 ok, 1 no answer or not done, 2 bad input, 3 unbalanced,
+            4 pending, 130 interrupted.
 """
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import click
 
-from .reach import connected, find_place, reach_options, unknown_address
+from .reach import connected, find_place, is_departed, reach_options, unknown_address
 from .table import cell, print_json, print_table
 from .tree import Entry, read_tree
 
@@ -56,19 +56,23 @@ def info(address: str, rig: str | None, at: str | None, as_json: bool) -> None:
         root = read_tree(ours, place.station)
     entries = {entry.address: entry for _, entry in root.walk()}
     if address not in entries:
-        raise unknown_address(address, entries, root.address)
+        raise unknown_address(address, entries)
     entry = entries[address]
     answer = entry.answer or {}
     counted = answer.get("statistics", {})
+    peers = [peer for peer in answer.get("peers", []) if not is_departed(peer["id"], peer["state"])]
+    peers = [peer for peer in peers if peer["id"] != ours.id]
+    peers.sort(key=lambda peer: (not peer["is_upstream"], peer["id"]))
     if as_json:
-        print_json(dict(entry.greeting) | entry.to_json() | {"peers": answer.get("peers", []), "statistics": counted})
+        said = {name: value for name, value in entry.greeting.items() if name != "id"}
+        print_json(entry.to_json() | said | {"peers": peers, "statistics": counted})
         return
     show(entry)
     if entry.answer is None:
         return
-    if answer.get("peers"):
+    if peers:
         click.echo()
-        print_table([peer_row(peer) for peer in answer["peers"]], PEER_COLUMNS)
+        print_table([peer_row(peer) for peer in peers], PEER_COLUMNS)
     click.echo()
     show_values({key.replace("_", " "): value for key, value in counted.items()})
 

@@ -49,7 +49,7 @@ class Pings:
             "answered": len(times),
             "lost": self.lost,
             **dict(zip(("min_s", "median_s", "max_s"), spread, strict=True)),
-            "times_s": times,
+            "times_s": [round(spent, 7) for spent in times],
             "error": self.error,
         }
 
@@ -116,7 +116,7 @@ def ping(
         chosen = list(dict.fromkeys(addresses)) or present(everybody)
         for address in chosen:
             if address not in everybody:
-                raise unknown_address(address, everybody, root.address)
+                raise unknown_address(address, everybody)
         found = [Pings(address) for address in chosen]
         if not as_json:
             click.echo(f"{place}\n")
@@ -169,9 +169,12 @@ def ping_all(
             line, is_lost = flight.land(number)
             if is_lost or len(pings) == 1:
                 tell(line)
-        due = max(due + interval_s, time.monotonic())
-        if number != count:
-            time.sleep(due - time.monotonic())
+        due += interval_s
+        late_s = time.monotonic() - due
+        if late_s > 0:
+            due += late_s  # go on from now, rather than catch up
+        elif number != count:
+            time.sleep(-late_s)
 
 
 class Flight:
@@ -199,7 +202,7 @@ class Flight:
             spent = self._ended - self._began
             self._pings.times_s.append(spent)
             return f"{who}  {spent * MS:.2f} ms", False
-        reason = str(self._receipt.error or f"{state} after {self._deadline_s:g} s")
+        reason = str(self._receipt.error or f"{state} for {self._deadline_s:g} s")
         self._pings.error = reason
         return f"{who}  no answer: {reason}", True
 

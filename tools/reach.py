@@ -105,8 +105,13 @@ def connected(place: Place) -> Iterator[NetNode]:
         node.release()
 
 
-def unknown_address(address: str, known: Iterable[str], station: str) -> click.ClickException:
+def unknown_address(address: str, known: Iterable[str]) -> click.ClickException:
     """Return the error for an address that no station knows, with the one that was probably meant."""
     from stations.suggest import did_you_mean
 
-    return click.ClickException(f"{station} and below know no {address!r}; {did_you_mean(address, known)}")
+    return click.ClickException(f"nobody in this rig is called {address!r}; {did_you_mean(address, known)}")
+
+
+def is_departed(address: str, state: str) -> bool:
+    """Whether it is a command that has left: stations remember them a while, and nobody cares."""
+    return state == "LOST" and address.startswith(PREFIX)

@@ -78,7 +78,7 @@ def send(
             known = {entry.address: entry.state for _, entry in root.walk()}
             if to in known:
                 raise click.ClickException(f"{to} is {known[to]}: no station can reach it now")
-            raise unknown_address(to, known, root.address)
+            raise unknown_address(to, known)
     error = receipt.error if is_in_time else f"{key} to {to}: {LATE.get(receipt.state, '')} within {timeout:g} s"
     if as_json:
         click.echo(json.dumps(as_plain(receipt, error, spent_s), default=plain))

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from .reach import PREFIX
+from .reach import is_departed
 
 if TYPE_CHECKING:
     from pipeline import NetNode, Receipt
@@ -49,7 +49,7 @@ class Entry:
             "address": self.address,
             "station": self.station,
             "state": self.state,
-            "silent_s": self.silent_s,
+            "silent_s": None if self.silent_s is None else round(self.silent_s, 3),
             "pid": self.pid,
             "boot": self.boot,
             "is_station": self.answer is not None,
@@ -93,7 +93,7 @@ def _entries(entry: Entry, seen: set[str]) -> list[Entry]:
     found = []
     for peer in (entry.answer or {}).get("peers", ()):
         address = str(peer["id"])
-        if address in seen or peer["is_upstream"] or (peer["state"] == LOST and address.startswith(PREFIX)):
+        if address in seen or peer["is_upstream"] or is_departed(address, peer["state"]):
             continue
         seen.add(address)
         found.append(Entry(address, peer["state"], peer["silent_s"], peer["boot"], station=entry.address))

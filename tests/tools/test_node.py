@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import time
 import uuid
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.rigs import SMALL, RunningRig
+from support.rigs import PIPELINE, SMALL, RunningRig
 from support.rigs import pipeline as run_process
 from support.waiting import eventually
 
@@ -112,6 +113,7 @@ def test_info_tells_what_a_station_counted_and_who_is_there(console: Console) ->
     _, out, _ = console.run("node", "info", "p1")
     assert "above     T" in out
     assert "refused peers  0" in out
+    assert "cli-" not in out + console.run("node", "info", "T")[1]
 
 
 def test_an_unknown_address_is_answered_with_the_one_that_was_meant(console: Console) -> None:
@@ -127,6 +129,26 @@ def test_ping_times_every_address(console: Console) -> None:
     assert 0 < found["min_s"] <= found["median_s"] <= found["max_s"] < 2
     everybody = {row["address"] for row in console.answer("ping", "-c", "1")}
     assert {"T", "_T", "T.recorder", "T.view", "p1", "p1.cam", "p1.sig"} <= everybody
+
+
+def test_answers_that_take_longer_than_the_interval_delay_the_next_ping(console: Console) -> None:
+    """Nothing is caught up with: they follow one another as fast as they are answered."""
+    (found,) = console.answer("ping", "p1.cam", "-c", "20", "-i", "0.001")
+    assert 20 == found["answered"]
+
+
+def test_ctrl_c_ends_an_endless_ping_with_its_table(rig: RunningRig) -> None:
+    """What was measured until then; exit code 0."""
+    command = [PIPELINE, "ping", "T", "-c", "0", "-i", "0.01", "--rig", NAME]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        while "ping 3" not in process.stdout.readline():
+            pass
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=10)
+    assert exits.OK == process.returncode, err
+    assert out.splitlines()[-1].startswith("T ")
+    assert "Traceback" not in err
 
 
 def test_send_prints_the_answer_and_how_it_ended(console: Console, rig: RunningRig) -> None:
