@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import secrets
 import threading
 import time
@@ -28,7 +29,7 @@ from .routes import Routes
 from .session import Session
 from .switch import Order, Switch
 from .transport import Context, share_context, unshare_context
-from .wire import MAX_HOPS, check_address
+from .wire import check_address, check_path
 
 MAX_UNSETTLED: Final = 65536
 """Confirmed messages without an end that a hub keeps; `send` refuses more."""
@@ -95,7 +96,8 @@ class Hub:
         self.boot = boot
         self._patience = patience or Patience()
         self._lock = threading.Lock()
-        self._numbers = 0
+        self._numbers = itertools.count(1)
+        self._id_prefix = f"{id}_{boot:016x}_"
         self._is_closed = False
         self._peers = Peers(pace or Pace())
         upstream = None
@@ -176,9 +178,7 @@ class Hub:
         marks = dict(flags) if flags else {}
         if not repeat:
             marks["NOREPEAT"] = True
-        with self._lock:
-            self._numbers += 1
-            name = f"{self.id}_{self.boot:016x}_{self._numbers}"
+        name = f"{self._id_prefix}{next(self._numbers)}"
         final = to if isinstance(to, str) else to[-1]
         return Message(id=name, to=final, sender=self.id, key=key, value=value, flags=marks, **attributes)
 
@@ -213,9 +213,7 @@ class Hub:
         """
         target = to or (msg.to if msg is not None else None) or self._require_upstream()
         hops = (target,) if isinstance(target, str) else tuple(target)
-        if len(hops) > MAX_HOPS:
-            raise AddressError(f"{len(hops)} hops to {hops[-1]}; at most {MAX_HOPS}")
-        path = tuple(check_address(hop) for hop in hops)
+        path = check_path(hops)
         if msg is None:
             msg = self.prepare_message(hops[-1], key or "", value, repeat, flags)
         if self.problem is not None:

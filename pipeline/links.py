@@ -1,7 +1,7 @@
 """The sockets of a hub and what waits to leave by them.
 
-Only the hub's I/O thread may use a `Links`.  Nothing here waits: what zmq cannot take now is queued per neighbour,
-within bounds, and sent by `flush`.
+Only the hub's I/O thread may use a `Links`.  Nothing here waits: everything is queued per neighbour, within bounds, and
+leaves by `flush`, which the thread calls at the end of each turn; so what gathered in a turn travels together.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Final
 
+from .bundle import BUNDLE_BYTES, BUNDLE_MESSAGES, SMALL, pack_bundle
 from .errors import TransportError
 from .peers import Peer
 from .transport import Context, Poller, Socket
@@ -29,11 +30,36 @@ class Fate(Enum):
     """What became of an attempt to send."""
 
     SENT = "sent"
-    QUEUED = "queued"
-    DROPPED = "dropped"
-    """The neighbour's queue is full."""
+    FULL = "full"
+    """zmq takes no more for this neighbour now."""
     GONE = "gone"
     """The neighbour is not connected."""
+
+
+class _Queue:
+    """Envelopes that wait for one neighbour, with their sizes."""
+
+    __slots__ = ("bytes", "envelopes")
+
+    def __init__(self) -> None:
+        self.envelopes: deque[tuple[list[Buffer], int]] = deque()
+        self.bytes = 0
+
+    def next_message(self) -> tuple[int, Sequence[Buffer]]:
+        """Return how many envelopes go next, and the frames that carry them."""
+        small: list[list[Buffer]] = []
+        total = 0
+        for frames, size in self.envelopes:
+            total += size
+            if size > SMALL or total > BUNDLE_BYTES or len(small) == BUNDLE_MESSAGES:
+                break
+            small.append(frames)
+        return (len(small), (pack_bundle(small),)) if small else (1, self.envelopes[0][0])
+
+    def drop(self, count: int) -> None:
+        """Forget the first, which have gone."""
+        for _ in range(count):
+            self.bytes -= self.envelopes.popleft()[1]
 
 
 class Links:
@@ -45,8 +71,7 @@ class Links:
         self.router: Socket | None = None
         self.dealer: Socket | None = None
         self.queued = 0
-        self._queues: dict[Peer, deque[list[Buffer]]] = {}
-        self._bytes: dict[Peer, int] = {}
+        self._queues: dict[Peer, _Queue] = {}
         self._poller = Poller()
         self._monitors: dict[int, Socket] = {}
         """By descriptor: polling a monitor as a socket would cost several system calls in every turn."""
@@ -69,34 +94,60 @@ class Links:
         """Return the socket whose link `descriptor` tells of; None if it is no monitor's."""
         return self._monitors.get(descriptor)
 
-    def send(self, peer: Peer, frames: Sequence[Buffer]) -> Fate:
-        """Send to a neighbour, or queue."""
+    def send(self, peer: Peer, frames: list[Buffer]) -> bool:
+        """Queue an envelope for a neighbour, to leave with the next `flush`; False if its queue is full."""
         queue = self._queues.get(peer)
-        if queue is None and peer.is_there:
-            fate = self._send_now(peer, frames)
-            if fate is not Fate.QUEUED:
-                return fate
-        return self._enqueue(peer, list(frames))
+        if queue is None:
+            queue = self._queues[peer] = _Queue()
+        size = sum(map(len, frames))
+        if len(queue.envelopes) >= MAX_QUEUED or queue.bytes + size > MAX_QUEUED_BYTES:
+            return False
+        queue.envelopes.append((frames, size))
+        queue.bytes += size
+        self.queued += 1
+        return True
 
     def has_room(self, peer: Peer) -> bool:
         """Tell whether a message more would be taken for a neighbour."""
         queue = self._queues.get(peer)
-        return queue is None or (len(queue) < MAX_QUEUED and self._bytes[peer] < MAX_QUEUED_BYTES)
+        return queue is None or (len(queue.envelopes) < MAX_QUEUED and queue.bytes < MAX_QUEUED_BYTES)
 
     def send_now(self, peer: Peer, frames: Sequence[Buffer]) -> Fate:
         """Send past the queue, or not at all: heartbeats."""
-        fate = self._send_now(peer, frames)
-        return Fate.DROPPED if fate is Fate.QUEUED else fate
+        try:
+            if peer.is_upstream:
+                is_sent = self.dealer is not None and self.dealer.send(frames)
+            else:
+                is_sent = self.router is not None and self.router.send([peer.identity, *frames])
+        except TransportError:
+            return Fate.GONE
+        return Fate.SENT if is_sent else Fate.FULL
 
-    def flush(self) -> bool:
-        """Send what waits and can leave; tell whether anything still waits for somebody who is there."""
-        is_waiting = False
+    def flush(self) -> list[tuple[Peer, list[Buffer]]]:
+        """Send what waits, small envelopes together; return what cannot go because its neighbour has gone.
+
+        What zmq cannot take now stays, and `queued` counts it; what waits for upstream stays until it is there.
+        """
+        stranded: list[tuple[Peer, list[Buffer]]] = []
         for peer in list(self._queues):
-            if peer.is_there:
-                is_waiting |= self._flush(peer)
-            elif not peer.is_upstream:
-                self._drop_queue(peer)
-        return is_waiting
+            queue = self._queues[peer]
+            is_gone = self._flush(peer, queue) is Fate.GONE if peer.is_there else not peer.is_upstream
+            if is_gone:
+                stranded += [(peer, frames) for frames, _ in queue.envelopes]
+            if is_gone or not queue.envelopes:
+                self.queued -= len(queue.envelopes)
+                del self._queues[peer]
+        return stranded
+
+    def _flush(self, peer: Peer, queue: _Queue) -> Fate:
+        while queue.envelopes:
+            count, frames = queue.next_message()
+            fate = self.send_now(peer, frames)
+            if fate is not Fate.SENT:
+                return fate
+            queue.drop(count)
+            self.queued -= count
+        return Fate.SENT
 
     def close(self, linger_s: float) -> None:
         """Close; what zmq has taken is given `linger_s` to leave."""
@@ -109,40 +160,3 @@ class Links:
         descriptor = socket.watch_link().fileno()
         self._monitors[descriptor] = socket
         self._poller.register(descriptor)
-
-    def _send_now(self, peer: Peer, frames: Sequence[Buffer]) -> Fate:
-        try:
-            if peer.is_upstream:
-                is_sent = self.dealer is not None and self.dealer.send(frames)
-            else:
-                is_sent = self.router is not None and self.router.send([peer.identity, *frames])
-        except TransportError:
-            return Fate.GONE
-        return Fate.SENT if is_sent else Fate.QUEUED
-
-    def _enqueue(self, peer: Peer, frames: list[Buffer]) -> Fate:
-        size = sum(len(frame) for frame in frames)
-        queue = self._queues.setdefault(peer, deque())
-        if len(queue) >= MAX_QUEUED or self._bytes.get(peer, 0) + size > MAX_QUEUED_BYTES:
-            return Fate.DROPPED
-        queue.append(frames)
-        self._bytes[peer] = self._bytes.get(peer, 0) + size
-        self.queued += 1
-        return Fate.QUEUED
-
-    def _flush(self, peer: Peer) -> bool:
-        queue = self._queues[peer]
-        while queue:
-            fate = self._send_now(peer, queue[0])
-            if fate is Fate.QUEUED:
-                return True
-            if fate is Fate.GONE:
-                break
-            self._bytes[peer] -= sum(len(frame) for frame in queue.popleft())
-            self.queued -= 1
-        self._drop_queue(peer)
-        return False
-
-    def _drop_queue(self, peer: Peer) -> None:
-        self.queued -= len(self._queues.pop(peer))
-        self._bytes.pop(peer, None)

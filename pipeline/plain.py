@@ -36,6 +36,7 @@ _LONGEST_PATH: Final = 12
 _ATOMS: Final = frozenset((type(None), bool, int, float, str, bytes))
 _BOXES: Final = frozenset((list, tuple, dict))
 _PLAIN: Final = _ATOMS | _BOXES
+_TEXT: Final = frozenset((str,))
 _KEYS: Final = frozenset((str, int, bytes, bool, float, type(None)))
 
 
@@ -45,10 +46,12 @@ def is_plain(value: Any) -> bool:
     Looks at types only, a level at a time, so that neither depth nor lists that hold themselves can hurt.
     """
     kind = type(value)
-    if kind in _ATOMS:
-        return True
-    if kind not in _BOXES:
-        return False
+    if kind is dict and _TEXT.issuperset(map(type, value)) and _ATOMS.issuperset(map(type, value.values())):
+        return True  # what most messages are
+    return kind in _ATOMS or (kind in _BOXES and _are_plain(value))
+
+
+def _are_plain(value: Any) -> bool:
     level, room = [value], MAX_CONTENT_BYTES
     for _ in range(MAX_DEPTH):
         below: list[Any] = []

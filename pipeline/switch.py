@@ -12,12 +12,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
+from .bundle import is_bundle, open_bundle
 from .effects import Buffer, Deliver, Effect, Progress, Ref, Settle, Transmit
 from .errors import MalformedError, UnroutableError
 from .hub_counts import HubCounts
-from .links import MAX_DRAIN, Fate, Links
+from .links import MAX_DRAIN, Links
 from .listening import failure, read_outcome
 from .log import RateLimit
 from .message import Message
@@ -43,6 +44,7 @@ from .wire import (
     read_way,
 )
 
+T = TypeVar("T")
 Command = tuple[Callable[..., None], tuple[Any, ...]]
 Accept = Callable[[Ref, bool, Message, int], None]
 HasRoom = Callable[[bytes, Message, int], bool]
@@ -218,36 +220,50 @@ class Switch:
             run, args = self._commands.popleft()
             run(*args)
         self._tick(time.monotonic())
+        if self._links.queued:
+            self._flush()
 
     def _tick(self, now: float) -> None:
         if now >= self._session.next_due:
             self._carry_out(self._session.on_tick(now), now)
-        if self._links.queued:
-            self._links.flush()
         if now >= self._neighbours.next_beat:
             self._neighbours.on_tick(now)
 
     def _drain(self, socket: Socket, most: int) -> None:
-        is_router = socket is self._links.router
+        start = int(socket is self._links.router)
         for _ in range(most):
             frames = socket.receive_copy()
             if frames is None:
                 return
             now = time.monotonic()
-            try:
-                peer = self._neighbours.who(frames[0], now) if is_router else self._neighbours.upstream
-                if peer is not None:
-                    self._on_envelope(peer, open_envelope(frames, int(is_router)), now)
-            except MalformedError as error:
-                self._counts.malformed += 1
-                _log.warning("%s: dropped a message: %s", self._text, error)
-            except Exception:  # hostile bytes must never end the thread
-                self._counts.malformed += 1
-                _log.exception("%s: dropped a message that raised", self._text)
+            peer, envelopes = self._guard(self._unpack, frames, start, now) or (None, ())
+            if peer is not None:
+                for envelope in envelopes:
+                    self._guard(self._take, peer, envelope, now)
+
+    def _unpack(self, frames: list[bytes], start: int, now: float) -> tuple[Peer | None, list[list[bytes]]]:
+        """Return who sent a message of zmq's, and the envelopes in it."""
+        peer = self._neighbours.who(frames[0], now) if start else self._neighbours.upstream
+        return peer, open_bundle(frames, start) if is_bundle(frames[start]) else [frames[start:]]
+
+    def _take(self, peer: Peer, frames: list[bytes], now: float) -> None:
+        self._on_envelope(peer, open_envelope(frames), now)
+
+    def _guard(self, take: Callable[..., T], *args: Any) -> T | None:
+        """Handle what a stranger may have made: at worst it is counted and dropped, alone."""
+        try:
+            return take(*args)
+        except MalformedError as error:
+            self._counts.malformed += 1
+            _log.warning("%s: dropped a message: %s", self._text, error)
+        except Exception:  # hostile bytes must never end the thread
+            self._counts.malformed += 1
+            _log.exception("%s: dropped a message that raised", self._text)
+        return None
 
     def _stop(self) -> None:
         self._must_stop = True
-        self._links.flush()
+        self._flush()
         self._neighbours.say_goodbye()
 
     def _end(self) -> None:
@@ -292,17 +308,30 @@ class Switch:
         if trace[0] != VERSION or trace.count(b"\0", TAG_BYTES) >= MAX_HOPS:
             raise MalformedError(f"wire version {trace[0]}, or more than {MAX_HOPS} hops")
         target = self._routes.next_hop(path[0], peer)
-        fate = Fate.GONE
-        if target is not None:
-            fate = self._links.send(target, [*path, trace + b"\0" + self._name, DELIMITER, *body])
-        if fate is Fate.SENT or fate is Fate.QUEUED:
-            self._counts.forwarded += 1
-        elif fate is Fate.DROPPED:
-            self._counts.dropped_full += 1
-        else:
-            if target is not None:
-                self._neighbours.lose(target)
+        if target is None:
             self._say_unroutable(path[0], trace)
+        elif self._links.send(target, [*path, trace + b"\0" + self._name, DELIMITER, *body]):
+            self._counts.forwarded += 1
+        else:
+            self._counts.dropped_full += 1
+
+    def _flush(self) -> None:
+        """Send what waits; whose neighbour has gone hears of it."""
+        for peer, frames in self._links.flush():
+            if peer.is_there:
+                self._neighbours.lose(peer)
+            path, trace, _ = open_envelope([bytes(frame) for frame in frames])
+            if trace[TAG_BYTES:].partition(b"\0")[0] == self._name:
+                self._take_back(path[0], read_tag(trace))
+            else:
+                self._say_unroutable(path[0], trace)
+
+    def _take_back(self, address: bytes, tag: Tag) -> None:
+        """A message of ours could not leave."""
+        if tag.kind <= Kind.ASK:
+            self._on_no_way(tag.counter if tag.kind != Kind.POST else 0, address, time.monotonic())
+        else:
+            self._counts.unroutable += 1
 
     def _say_unroutable(self, address: bytes, trace: bytes) -> None:
         self._counts.unroutable += 1
@@ -379,25 +408,20 @@ class Switch:
                 return
         target = self._routes.next_hop(path[0])
         if target is None:
-            self._on_no_way(effect, path[0], now)
+            self._on_no_way(effect.counter, path[0], now)
         elif effect.counter and not target.is_there:
             self._session.outbox.not_sent(effect.counter)
+        elif self._links.send(target, [*path, trace, DELIMITER, *effect.body]):
+            self._counts.sent += 1
         else:
-            fate = self._links.send(target, [*path, trace, DELIMITER, *effect.body])
-            if fate is Fate.GONE:
-                self._neighbours.lose(target)
-                self._on_no_way(effect, path[0], now)
-            elif fate is Fate.DROPPED:
-                self._counts.dropped_full += 1
-            else:
-                self._counts.sent += 1
+            self._counts.dropped_full += 1
 
-    def _on_no_way(self, effect: Transmit, address: bytes, now: float) -> None:
+    def _on_no_way(self, counter: int, address: bytes, now: float) -> None:
+        """Nobody leads to an address; a `counter` above 0 says which message of ours ends by that."""
         self._counts.unroutable += 1
-        if effect.counter:
-            self._session.outbox.not_sent(effect.counter)
-            reason = self._no_way(address)
-            failed = self._session.outbox.on_unroutable(effect.counter, reason, now, has_left=False)
+        if counter:
+            self._session.outbox.not_sent(counter)
+            failed = self._session.outbox.on_unroutable(counter, self._no_way(address), now, has_left=False)
             self._carry_out(failed, now)
 
     def _settle(self, effect: Settle) -> None:

@@ -45,6 +45,8 @@ def encode_frames(content: Content | Outcome, *, compress: bool = False) -> Fram
     frames = _encode_plain(content) or _encode_rich(content, compress)
     if len(frames[0]) > MAX_CONTENT_BYTES:
         raise UnsendableError(f"value: {len(frames[0])} bytes; at most {MAX_CONTENT_BYTES}, arrays apart")
+    if len(frames) == 1:
+        return frames
     if len(frames) > MAX_BUFFERS + 1:
         raise UnsendableError(f"value: {len(frames) - 1} arrays; at most {MAX_BUFFERS} in one message")
     largest = max(len(frame) for frame in frames)
@@ -90,8 +92,11 @@ def _encode_plain(content: Content | Outcome) -> Frames | None:
     """Return the frames of a plain content, None if it is not plain or cannot be sent."""
     if not is_plain(content.value):
         return None
-    if isinstance(content, Content) and not (is_plain(content.flags) and is_plain(content.extra)):
-        return None
+    if isinstance(content, Content):
+        if content.flags and not is_plain(content.flags):
+            return None
+        if content.extra and not is_plain(content.extra):
+            return None
     try:
         return [_plain.encode(content)]
     except _CANNOT:

@@ -15,6 +15,7 @@ of bytes; unknown versions and kinds are malformed, which costs a counter, never
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Sequence
 from enum import IntEnum
@@ -167,6 +168,8 @@ def read_way(trace: bytes) -> list[bytes]:
         MalformedError: empty ids, or more than `MAX_HOPS`.
     """
     way = trace[TAG_BYTES:].split(b"\0")
+    if len(way) == 1 and 0 < len(way[0]) <= MAX_ID_BYTES:
+        return way
     if len(way) > MAX_HOPS:
         raise MalformedError(f"{len(way)} hops; at most {MAX_HOPS}: the message runs in a circle")
     if not all(0 < len(step) <= MAX_ID_BYTES for step in way):
@@ -186,6 +189,21 @@ def check_address(address: object) -> bytes:
     if not 0 < len(data) <= MAX_ID_BYTES or b"\0" in data:
         raise AddressError(f"address {address[:40]!r} of {len(data)} bytes; 1 to {MAX_ID_BYTES}, without NUL")
     return data
+
+
+def check_path(hops: tuple[str, ...]) -> tuple[bytes, ...]:
+    """Return all hops to a recipient, the recipient last, as they stand in frames.
+
+    Raises:
+        AddressError: one of them is no address, or there are too many.
+    """
+    if len(hops) > MAX_HOPS:
+        raise AddressError(f"{len(hops)} hops to {hops[-1]}; at most {MAX_HOPS}")
+    return tuple(map(_check_once, hops)) if all(type(hop) is str for hop in hops) else tuple(map(check_address, hops))
+
+
+_check_once: Final = functools.lru_cache(1024)(check_address)
+"""A rig has few addresses and uses them again and again."""
 
 
 def read_address(data: bytes) -> str:

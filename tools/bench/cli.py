@@ -61,6 +61,27 @@ def viewer(seconds: float, pairs: int, as_json: bool) -> None:
     _print([asdict(row) for row in measure_viewer(pairs, seconds, lambda line: click.echo(line, err=True))], as_json)
 
 
+@bench.command()
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0.01),
+    default=1.0,
+    show_default=True,
+    metavar="S",
+    help="Length of one measurement; there are five in a repeat.",
+)
+@click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True, help="Medians are over these.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list of rows.")
+def control(seconds: float, repeats: int, as_json: bool) -> None:
+    """Send messages through a station, in turns with raw ROUTER and DEALER sockets.
+
+    Sender, station and receiver are three processes on loopback TCP.
+    """
+    from .control import measure_control
+
+    _print([asdict(row) for row in measure_control(seconds, repeats, lambda line: click.echo(line, err=True))], as_json)
+
+
 def _print(rows: list[dict[str, object]], as_json: bool) -> None:
     if as_json:
         print_json(rows)

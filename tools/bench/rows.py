@@ -51,3 +51,9 @@ def bounded(name: str, unit: str, values: list[float], ceiling: float | None = N
     middle = median(values)
     holds = None if ceiling is None else middle <= ceiling
     return Row(name, middle, unit, None, None, ceiling, holds, min(values), max(values), at_most=True)
+
+
+def at_least(name: str, unit: str, values: list[float], floor: float) -> Row:
+    """Return the row of a figure that has no baseline and must reach a floor."""
+    middle = median(values)
+    return Row(name, middle, unit, None, None, floor, middle >= floor, min(values), max(values))
