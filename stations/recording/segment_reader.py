@@ -22,6 +22,7 @@ from pipeline.stream_spec import dtype_of_json
 from . import layout
 from .errors import SegmentFormatError
 from .layout import SegmentHead
+from .live_file import open_live
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +181,6 @@ def open_file(path: Path) -> tuple[h5py.File, bool]:
         return h5py.File(path, "r"), False
     except OSError as plainly:
         try:
-            return h5py.File(path, "r", swmr=True), True
+            return open_live(path), True
         except (OSError, ValueError):
             raise SegmentFormatError(f"{path.name}: cannot be opened: {plainly}") from plainly

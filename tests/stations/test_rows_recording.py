@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -217,6 +218,33 @@ def test_a_killed_recorder_loses_nothing(tmp_path: Path, rows: MessageRows) -> N
     with h5py.File(folder / "data" / "DATA_part-000.h5", "r") as file:
         assert stored == len(file["data/DATA/rows"])
     assert verify(folder).ok, verify(folder).lines()
+
+
+def test_damage_anywhere_is_named_soon_and_never_hangs(tmp_path: Path, rows: MessageRows) -> None:
+    """Bits of the HDF5 structure of a file whose writer was killed: HDF5 alone would read such metadata for ever."""
+    folder = tmp_path / "rec"
+    command = [sys.executable, "-c", KILLED, str(folder), RIG, "200"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as killed:
+        assert killed.stdout is not None
+        assert "ready\n" == killed.stdout.readline()
+        for value in values(250):
+            rows.append("DATA", message(value))
+        killed.wait(60)
+    path = folder / "data" / "DATA_part-000.h5"
+    whole, began, named = path.read_bytes(), time.monotonic(), 0
+    stored = [row["value"] for row in Recording(folder).rows("DATA")]
+    for at in (38, *range(5, 4000, 97)):
+        content = bytearray(whole)
+        content[at] ^= 1
+        path.write_bytes(content)
+        report = verify(folder)
+        if report.ok:
+            found = [row["value"] for row in Recording(folder).rows("DATA")]
+            assert all(same(sent, value) for sent, value in zip(stored, found, strict=True)), at
+        named += not report.ok
+
+    assert named >= 10
+    assert time.monotonic() - began < 60
 
 
 def test_the_file_can_be_read_while_it_is_written(tmp_path: Path, rows: MessageRows) -> None:
