@@ -6,7 +6,6 @@ used as dicts (``message["key"]``, ``"subject" in message``, ``del message["subj
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -42,14 +41,8 @@ _OURS: Final = frozenset(_DEFAULTS)
 _NOT_SENT: Final = frozenset(("changed", "serialized", "blosc"))
 
 
-class _Second(threading.local):
-    """The second that a thread's newest timestamp was of: most messages share it with the one before."""
-
-    second = 0
-    text = ""
-
-
-_clock: Final = _Second()
+_second: tuple[int, str] = (0, "")
+"""The second of the newest timestamp, and its text: most messages share it with the one before."""
 
 
 class Message:
@@ -109,10 +102,13 @@ class Message:
     @staticmethod
     def get_timestamp() -> str:
         """Return the time now, ISO 8601 with zone (UTC)."""
+        global _second  # noqa: PLW0603 - replaced as a whole, so that threads see one or the other
         second, nanosecond = divmod(time.time_ns(), 1_000_000_000)
-        if second != _clock.second:
-            _clock.second, _clock.text = second, datetime.fromtimestamp(second, UTC).isoformat()[:-6]
-        return f"{_clock.text}.{nanosecond // 1000:06}+00:00"
+        known, text = _second
+        if second != known:
+            text = datetime.fromtimestamp(second, UTC).isoformat()[:-6]
+            _second = (second, text)
+        return f"{text}.{nanosecond // 1000:06}+00:00"
 
     def validate(self) -> bool:
         """Tell whether id, to, sender and key are all there."""

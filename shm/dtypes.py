@@ -1,6 +1,7 @@
 """Which texts are the dtype of numbers and fixed-size strings, as numpy itself writes it.
 
-Objects are among them, for who asks to refuse by name. numpy reads much more out of a text: repetitions such as ``(1000000000,)f8``, comma lists, old aliases with a warning.
+Objects are among them, for who asks to refuse by name. numpy reads much more out of a text: repetitions such as
+``(1000000000,)f8``, comma lists, old aliases with a warning.
 """
 
 from __future__ import annotations

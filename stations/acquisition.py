@@ -17,12 +17,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from typing import Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import msgspec
 
 from .errors import StationError
+from .orders import Orders
 from .sources.loop import SensorLoop, Writer
+from .sources.parameters import set_parameter
 from .sources.source import Source
 
 State = Literal["idle", "running", "ended", "left"]
@@ -108,6 +110,7 @@ class Acquisition:
         self._make_ring = make_ring
         self._page = page
         self._on_change = on_change or (lambda _: None)
+        self._orders = Orders()
         self._changed = threading.Condition()
         self._halt = threading.Event()
         self._state: State = "idle"
@@ -147,6 +150,22 @@ class Acquisition:
             if self._state == "ended":
                 self._state = "idle"
             return self.account()
+
+    def set_parameter(self, name: str, value: Any, timeout_s: float = ANSWER_S) -> Any:
+        """Set a parameter of the source, between two readings; return the value that it took.
+
+        Raises:
+            SourceError: there is no such parameter, or the value is none of it.
+            StationError: the source did not come back from `read_into` in time.
+        """
+
+        def order() -> Any:
+            return set_parameter(self._source, name, value)
+
+        placed = self._orders.place(order)
+        with self._changed:
+            self._changed.notify_all()
+        return placed.wait(timeout_s)
 
     def leave(self) -> None:
         """Make `serve` return soon."""
@@ -206,12 +225,14 @@ class Acquisition:
 
     def _await_start(self) -> bool:
         with self._changed:
-            self._changed.wait_for(lambda: self._wanted or self._leaving)
+            while not (self._wanted or self._leaving):
+                self._changed.wait_for(lambda: self._wanted or self._leaving or bool(self._orders))
+                self._orders.carry_out()
             return not self._leaving
 
     def _run(self) -> None:
         self._freshen()
-        loop = SensorLoop(self._source, self.ring, on_count=self._count)
+        loop = SensorLoop(self._source, self.ring, on_count=self._count, between=self._orders.carry_out)
         with self._changed:
             if not self._wanted or self._leaving:  # a STOP came while the source opened
                 return

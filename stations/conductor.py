@@ -16,6 +16,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from .coherence import compare, published_side, stored_side
 from .ledger import Account, Produced, Stored, account
 from .rows_ring import PREFIX
 
@@ -248,6 +249,12 @@ class Conductor:
     def _all_known(self) -> bool:
         return set(self._states) >= set(self.streams)
 
+    def _coherence(self) -> Note:
+        """Compare what the Pilots say they published with what the recorder says it stored."""
+        published = {stream: published_side(produced) for stream, produced in self._produced.items()}
+        stored = {stream: stored_side(births) for stream, births in self._stored.items()}
+        return Note("cohere", {"streams": compare(published, {s: stored[s] for s in stored if s in self.streams})})
+
     def _take_account(self, sender: str, value: Any) -> None:
         if sender == self._recorder:
             births = {stream: row["births"] for stream, row in value.items()}
@@ -264,4 +271,4 @@ class Conductor:
             stream: account(self._produced.get(stream), self._stored.get(stream, {}), deaths=self._deaths)
             for stream in (*self.streams, *sorted(name for name in self._produced if name.startswith(PREFIX)))
         }
-        return [Note("ledger", {"streams": msgspec.to_builtins(accounts)}), Finished(accounts)]
+        return [self._coherence(), Note("ledger", {"streams": msgspec.to_builtins(accounts)}), Finished(accounts)]

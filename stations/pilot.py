@@ -9,7 +9,8 @@
 | PING | anybody | answered by the station alone |
 | KILL | the Terminal | handed to the Pilot's agent, which ends every process of this Pilot |
 
-`stations.lineage` adds what concerns Pilots below this one, and the keys that go on from it.
+`stations.pilot_listens` adds what is asked of its sensors, `stations.lineage` what concerns Pilots below this one and
+the keys that go on from it.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from .child import Child, run_child
 from .conductor import Handshake, StreamState
 from .ledger import Produced, Span
 from .lineage import Lineage
+from .pilot_listens import PilotListens
 from .station import Station
 from .taken import AddressGuard
 
@@ -107,10 +109,13 @@ class PilotStation(Station):
         for stream, plan in config.streams.items():
             forwarder.add(stream, ring=plan.ring, codec=plan.codec, lossless=plan.lossless, seconds=plan.seconds)
         self._lineage = Lineage(self, config.children, config.forward, self._introduce_again)
+        sensors = [stream for stream, plan in config.streams.items() if plan.has_sensor]
+        asked = PilotListens(self, config.terminal, forwarder, sensors)
         super().__init__(
             config.id,
             {
                 **self._lineage.listens(),
+                **asked.listens(),
                 "HANDSHAKE": self.l_handshake,
                 "START": self.l_start,
                 "STOP": self.l_stop,
@@ -183,6 +188,10 @@ class PilotStation(Station):
     def l_state(self, _message: Message | None = None) -> dict[str, Any]:
         """Answer where every stream stands."""
         return {"state": self.state, "streams": self.stream_states()}
+
+    def l_ping(self, message: Message) -> dict[str, Any]:
+        """Answer that the Pilot is there and what it does, without asking its sensors."""
+        return {**super().l_ping(message), "state": self.state}
 
     def l_kill(self, _message: Message) -> None:
         """Hand KILL to the agent, which can end this process too."""

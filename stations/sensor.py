@@ -5,6 +5,7 @@
 | START | `Account` of the acquisition, once it has begun: `origin` is where |
 | STOP | `Account`, after the last item was published |
 | STATE | `Account` as it is now |
+| PARAM | the value that the source took; the parameter in `parameter` is set to `value` between two readings |
 | PING | who is there |
 | KILL | leaves; its ring ends and loses its name |
 
@@ -72,6 +73,13 @@ class SensorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     def ring(self) -> str:
         """Full name of the ring, and of the counter page."""
         return f"{self.rig}/{self.stream}"
+
+
+class Change(msgspec.Struct, frozen=True):
+    """What PARAM asks."""
+
+    parameter: str
+    value: Any
 
 
 class Tally:
@@ -177,6 +185,13 @@ class Sensor:
             self._pilot_boot = boot
             self.greet()
 
+    def l_param(self, message: Message) -> Any:
+        """Set a parameter of the source; return the value that it took."""
+        change = msgspec.convert(message.value, Change)
+        taken = self.acquisition.set_parameter(change.parameter, change.value)
+        log.info("%s set %s to %r", message.sender, change.parameter, taken)
+        return taken
+
     def l_kill(self, _message: Message) -> None:
         """Leave."""
         self._child.stop()
@@ -210,6 +225,7 @@ class Sensor:
             "START": lambda _message: self._answer(self.acquisition.start()),
             "STOP": lambda _message: self._answer(self.acquisition.stop()),
             "STATE": lambda _message: self._answer(self.acquisition.account()),
+            "PARAM": self.l_param,
             "PING": answer_ping,
             "KILL": self.l_kill,
         }

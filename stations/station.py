@@ -15,6 +15,8 @@ from typing import Any, Self
 from pipeline import Hub, Message, PeerState, Receipt
 from pipeline.transport import Context, address_of_this_machine
 
+from .errors import StationError
+
 Listen = Callable[[Message], Any]
 """Called with the whole message, on a pool of threads; what it returns (plain data) goes back to the sender."""
 
@@ -69,12 +71,23 @@ class Station:
         """What is done for each key; may be changed while the station runs."""
         return self.hub.listens
 
-    def send(self, to: str | list[str], key: str, value: Any = None, **options: Any) -> Receipt:
-        """Send to a node or station that is below this one, or known by another way; see `pipeline.Hub.send`."""
+    def prepare_message(self, to: str | list[str], key: str, value: Any = None, **options: Any) -> Message:
+        """Make a message from this station, with an id; see `pipeline.Hub.prepare_message`."""
+        return self.hub.prepare_message(to, key, value, **options)
+
+    def send(
+        self, to: str | list[str] | None = None, key: str | None = None, value: Any = None, **options: Any
+    ) -> Receipt:
+        """Send to a node or station that is below this one, or known by another way; see `pipeline.Hub.send`.
+
+        ``msg=`` sends a message that was made before; `to` is then its own if None.
+        """
         return self.hub.send(to, key, value, **options)
 
-    def push(self, to: str | list[str] | None = None, key: str = "", value: Any = None, **options: Any) -> Receipt:
-        """Send upwards, to the station above unless `to` says further."""
+    def push(
+        self, to: str | list[str] | None = None, key: str | None = None, value: Any = None, **options: Any
+    ) -> Receipt:
+        """Send upwards, to the station above (`push_id`) unless `to` says further; otherwise as `send`."""
         return self.hub.push(to or self.push_id, key, value, **options)
 
     def request(self, to: str, key: str, value: Any = None, *, timeout_s: float = 10.0) -> Any:
@@ -128,3 +141,12 @@ class Station:
 def answer_ping(message: Message) -> dict[str, Any]:
     """Answer PING: who is there, as which process.  A listen for every node of a rig."""
     return {"id": message.to, "pid": os.getpid()}
+
+
+def refuse_file(_message: Message) -> None:
+    """Say that files are not exchanged.
+
+    Raises:
+        StationError: always.
+    """
+    raise StationError("this version exchanges no files; copy them by other means")

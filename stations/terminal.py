@@ -3,18 +3,20 @@
 | key | from | effect |
 |---|---|---|
 | HANDSHAKE | a Pilot, the recorder, the view | noted in `pilots`; goes on to `_T`, which conducts the run |
-| STATE | a Pilot | stored in ``pilots[p]["state"]``; goes on to `_T` |
+| STATE | a Pilot | stored in ``pilots[p]["state"]``; goes on to `_T` and the Pilot's plot |
 | PING | anybody | answered |
-| DATA, CONTINUOUS | a Pilot, its nodes | a row of the recording; see `rows` |
-| ROWS | the recorder | how many rows were accepted, by key |
-| INIT | anybody | every Pilot is pinged, and ``pilots[p]["state"]`` says who answered |
+| INIT | anybody | every Pilot is pinged, and ``pilots[p]["state"]`` is what it answered, `silent` if it did not |
+| KILL | anybody | leaves |
 
+`stations.terminal_listens` adds what is asked of the whole rig, and what arrives as messages to be recorded.
 Streams do not pass through here as messages: `pipeline.Ingest` puts their blocks, as they come, into rings.
 """
 
 from __future__ import annotations
 
 import logging
+import math
+import time
 from typing import Any, Final, NoReturn
 
 import msgspec
@@ -26,8 +28,8 @@ from shm import Counters
 
 from .child import Child, run_child
 from .rows import MessageRows
-from .rows_listens import row_listens
 from .station import Listen, Station
+from .terminal_listens import TerminalListens
 
 PING_S: Final = 2.0
 """Seconds that a Pilot has to answer at INIT."""
@@ -78,15 +80,14 @@ class TerminalStation(Station):
         """A Pilot tells its state: store it and pass it on."""
         self.pilots.setdefault(str(message.sender), {})["state"] = message.value["state"]
         self.send(self.agent, "STATE", message.value, repeat=False)
+        self.send(f"P_{message.sender}", "STATE", message.value, repeat=False)
 
     def l_init(self, _message: Message | None = None) -> dict[str, str]:
         """Ping every Pilot; return their states."""
         receipts = {pilot: self.send(pilot, "PING") for pilot in self.pilots}
         for pilot, receipt in receipts.items():
-            if receipt.wait(PING_S) != "done":
-                self.pilots[pilot]["state"] = "silent"
-            elif self.pilots[pilot]["state"] in ("unknown", "silent"):
-                self.pilots[pilot]["state"] = "idle"
+            there = receipt.wait(PING_S) == "done"
+            self.pilots[pilot]["state"] = receipt.result(0).get("state", "idle") if there else "silent"
         return {pilot: info["state"] for pilot, info in self.pilots.items()}
 
     def _on_peer(self, peer: str, state: PeerState, boot: int) -> None:
@@ -106,10 +107,16 @@ def be_terminal(child: Child, config: TerminalConfig) -> None:
         MessageRows.create(config.rig, config.id) as rows,
         TerminalStation(config, control) as station,
     ):
-        station.listens.update(row_listens(rows))
+        asked = TerminalListens(station, station.pilots, rows, config.draw_fps)
+        station.listens.update(asked.listens())
         station.listens["KILL"] = lambda _message: child.stop()
-        while not child.stopping.wait(config.ping_s or None):
-            station.l_init()
+        ping_at = time.monotonic() + (config.ping_s or math.inf)
+        while not child.stopping.wait(1.0 / config.draw_fps):
+            now = time.monotonic()
+            asked.on_tick(now)
+            if now >= ping_at:
+                station.l_init()
+                ping_at = now + config.ping_s
 
 
 def main() -> NoReturn:

@@ -61,7 +61,16 @@ class TerminalAgent:
         self._receipts: list[tuple[Send, Receipt]] = []
         self._unwritten: list[dict[str, Any]] = []
         self._journal: Journal | None = None
-        listens: Listens = {"HANDSHAKE": self.l_handshake, "STATE": self.l_state, "EVENT": self.l_event}
+        self.newest: dict[str, Message] = {}
+        """The newest DATA or CONTINUOUS of each sender."""
+        listens: Listens = {
+            "HANDSHAKE": self.l_handshake,
+            "STATE": self.l_state,
+            "EVENT": self.l_event,
+            "STOPALL": self.l_stopall,
+            "DATA": self.l_data,
+            "CONTINUOUS": self.l_data,
+        }
         self._node = node({**listens, "PING": answer_ping})
 
     def do_work(self) -> int:
@@ -102,6 +111,15 @@ class TerminalAgent:
         kind = str(fields.pop("kind"))
         died = str(fields.pop("name", "")) if kind == "death" else ""
         self._work.put(lambda: self.conductor.on_death(died, **fields) if died else [Note(kind, fields)])
+
+    def l_stopall(self, message: Message) -> None:
+        """Somebody wants the run to end."""
+        by = message.value.get("by") if isinstance(message.value, dict) else None
+        self._work.put(lambda: self.conductor.stop(f"{by or message.sender} said STOPALL", time.monotonic()))
+
+    def l_data(self, message: Message) -> None:
+        """A value that was recorded arrived."""
+        self.newest[str(message.sender)] = message
 
     def close(self) -> None:
         """Leave; what is not in the journal yet is written."""
@@ -176,6 +194,7 @@ _WORDS: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
     "back": lambda f: f"{f['name']} is back (pid {f['pid']})",
     "start": lambda f: f"recording {', '.join(f['streams'])}",
     "stop": lambda f: f"stopping: {f['why']}",
+    "param": lambda f: f"{f['name']}: {f['parameter']} is {f['value']}",
     "failed": lambda f: f"{f['name']} could not {f['key']}: {f['error']}",
     "silent": lambda f: f"no answer from {', '.join(f['names'])}",
 }

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from stations.errors import SourceError
 
 from .options import Rate
+from .parameters import Parameter
 from .selfcheck import CAMERA_HEAD, camera_crc
 from .source import Array, SourceSpec
 
@@ -40,6 +41,8 @@ class CameraSource:
         seed: of the noise.
     """
 
+    parameters: Final = {"exposure": Parameter(float, 0.0, 8.0, unit="times")}
+
     def __init__(
         self,
         *,
@@ -61,16 +64,22 @@ class CameraSource:
         if self.spec.item_bytes <= CAMERA_HEAD.itemsize:
             raise SourceError(f"shape {shape} has no room for the {CAMERA_HEAD.itemsize} bytes of self-check")
         self._seed = seed
+        self._exposure = 1.0
         self._pool: NDArray[np.uint8] | None = None
         self._crcs: list[int] = []
         self._numbers: Iterator[int] = itertools.count()
 
     def open(self) -> None:
         """Draw the pool, about 2 ms an image; numbers start at 0."""
-        self._pool = draw_images(self.spec.shape, self._seed)
-        bodies = self._pool.reshape(len(self._pool), -1)[:, CAMERA_HEAD.itemsize :]
-        self._crcs = [zlib.crc32(body.data) for body in bodies]
+        self._draw()
         self._numbers = itertools.count()
+
+    def set_parameter(self, name: str, value: float) -> float:
+        """Set `exposure`, how bright images are; they are drawn anew."""
+        setattr(self, f"_{name}", value)
+        if self._pool is not None:
+            self._draw()
+        return value
 
     def read_into(self, out: Array) -> int:
         """Copy the next images and stamp them."""
@@ -88,6 +97,11 @@ class CameraSource:
         """Forget the pool."""
         self._pool = None
 
+    def _draw(self) -> None:
+        self._pool = draw_images(self.spec.shape, self._seed, self._exposure)
+        bodies = self._pool.reshape(len(self._pool), -1)[:, CAMERA_HEAD.itemsize :]
+        self._crcs = [zlib.crc32(body.data) for body in bodies]
+
 
 def _stamp(image: Array, head: NDArray[np.uint8]) -> None:
     """Write the first bytes of an image; its rows need not lie in a row."""
@@ -97,7 +111,7 @@ def _stamp(image: Array, head: NDArray[np.uint8]) -> None:
         image.flat[: head.size] = head
 
 
-def draw_images(shape: tuple[int, ...], seed: int) -> NDArray[np.uint8]:
+def draw_images(shape: tuple[int, ...], seed: int, exposure: float = 1.0) -> NDArray[np.uint8]:
     """Return a pool of images, shape (count, *shape), in which a disc goes round once."""
     random = np.random.default_rng(seed)
     count = max(_POOL_MIN, min(_POOL_MAX, _POOL_BYTES // int(np.prod(shape))))
@@ -115,5 +129,5 @@ def draw_images(shape: tuple[int, ...], seed: int) -> NDArray[np.uint8]:
         centre = (0.5 + 0.3 * np.sin(angle)) * height, (0.5 + 0.3 * np.cos(angle)) * width
         disc = np.hypot(rows - centre[0], columns - centre[1]) < min(height, width) / 8
         lit = planes + 50 * (disc[..., None] if len(shape) == 3 else disc)
-        image[...] = np.clip(lit + noise[top : top + height, left : left + width], 0, 255)
+        image[...] = np.clip(lit * exposure + noise[top : top + height, left : left + width], 0, 255)
     return pool

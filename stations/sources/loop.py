@@ -73,6 +73,7 @@ class SensorLoop:
         *,
         clock: Clock | None = None,
         on_count: Callable[[int], object] | None = None,
+        between: Callable[[], object] | None = None,
     ) -> None:
         """Prepare; nothing is read yet.
 
@@ -81,12 +82,14 @@ class SensorLoop:
             writer: the ring, of the source's shape and dtype.
             clock: CLOCK_MONOTONIC if None.
             on_count: told the items published by this loop so far, after each publication.
+            between: called between two readings.
         """
         self._source = source
         self._spec = source.spec
         self._writer = writer
         self._clock: Clock = clock or MonotonicClock()
         self._on_count = on_count
+        self._between = between
         self._block = block_for(self._spec, writer.slots)
         start_ns = self._clock.now_ns()
         self._times = Times(self._spec, start_ns)
@@ -108,6 +111,8 @@ class SensorLoop:
         while not halt.is_set():
             if not self._await_due(halt):
                 return "halted"
+            if self._between is not None:
+                self._between()
             if self._step() == "ended":
                 return "ended"
         return "halted"

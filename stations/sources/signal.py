@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from stations.errors import SourceError
 
 from .options import Rate
+from .parameters import Parameter
 from .selfcheck import SIGNAL_TAIL, signal_check, signal_sum, signal_weights
 from .source import Array, SourceSpec
 
@@ -30,6 +31,8 @@ class SignalSource:
         seed: of the noise.
     """
 
+    parameters: Final = {"amplitude": Parameter(float, 0.0, 16_000.0, unit="counts")}
+
     def __init__(
         self, *, channels: Annotated[int, Meta(ge=4, le=16384)] = 32, rate: Rate = 30_000.0, seed: int = 0
     ) -> None:
@@ -46,6 +49,7 @@ class SignalSource:
             meta={"selfcheck": "signal"},
         )
         self._seed = seed
+        self._amplitude = _AMPLITUDE
         self._weights = signal_weights(channels)
         self._pool: NDArray[np.int16] | None = None
         self._sums = np.empty(0, np.uint16)
@@ -53,12 +57,15 @@ class SignalSource:
 
     def open(self) -> None:
         """Draw the pool; numbers start at 0."""
-        channels = self.spec.shape[0]
-        pool = np.zeros((_POOL_ITEMS, channels), np.int16)
-        pool[:, :-SIGNAL_TAIL] = draw_waves(channels - SIGNAL_TAIL, self._seed)
-        self._sums = signal_sum(pool[:, :-SIGNAL_TAIL], self._weights[: channels - SIGNAL_TAIL])
-        self._pool = pool
+        self._draw()
         self._next = 0
+
+    def set_parameter(self, name: str, value: float) -> float:
+        """Set `amplitude`, how high the waves are; they are drawn anew."""
+        setattr(self, f"_{name}", value)
+        if self._pool is not None:
+            self._draw()
+        return value
 
     def read_into(self, out: Array) -> int:
         """Copy the next samples, never across the pool's end, and stamp number and check into each."""
@@ -81,13 +88,20 @@ class SignalSource:
         """Forget the pool."""
         self._pool = None
 
+    def _draw(self) -> None:
+        channels = self.spec.shape[0]
+        pool = np.zeros((_POOL_ITEMS, channels), np.int16)
+        pool[:, :-SIGNAL_TAIL] = draw_waves(channels - SIGNAL_TAIL, self._seed, self._amplitude)
+        self._sums = signal_sum(pool[:, :-SIGNAL_TAIL], self._weights[: channels - SIGNAL_TAIL])
+        self._pool = pool
 
-def draw_waves(channels: int, seed: int) -> NDArray[np.int16]:
+
+def draw_waves(channels: int, seed: int, amplitude: float = _AMPLITUDE) -> NDArray[np.int16]:
     """Return sines with noise, shape (pool, channels); whole cycles each, so that the end meets the start."""
     random = np.random.default_rng(seed)
     phase = np.arange(_POOL_ITEMS, dtype=np.float32)[:, None] * np.float32(2 * np.pi / _POOL_ITEMS)
     cycles = 1 + 2 * np.arange(channels, dtype=np.float32)
-    waves = _AMPLITUDE * np.sin(phase * cycles)
+    waves = np.float32(amplitude) * np.sin(phase * cycles)
     waves += random.normal(0, _NOISE_SIGMA, waves.shape).astype(np.float32)
     drawn: NDArray[np.int16] = waves.astype(np.int16)
     return drawn

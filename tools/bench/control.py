@@ -12,9 +12,10 @@ from functools import partial
 from types import ModuleType
 from typing import Final
 
-from . import control_ours, control_raw
+from . import control_ours
 from .child import Child
 from .rows import Row, at_least, compared
+from .transports import control_raw
 
 ROUND_TRIP: Final = 2.0
 """Most that a confirmed request may take, in round trips of raw sockets."""

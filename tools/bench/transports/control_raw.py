@@ -7,8 +7,8 @@ import time
 import msgspec
 import zmq  # noqa: TID251  # it is what ours is measured against
 
-from .child import Control
-from .control_ours import VALUE
+from tools.bench.child import Control
+from tools.bench.control_ours import VALUE
 
 
 def station(control: Control) -> None:
