@@ -16,7 +16,7 @@ from shm import ShmError
 
 from .block import Block
 from .channel import Open, Opened, Refused, Word, from_frames, to_frames
-from .errors import BlockError, PipelineError, TransportError
+from .errors import BlockError, PipelineError, StreamError, TransportError
 from .ingest_ring import IngestRing
 from .ingest_stream import IngestStream, Verdict
 from .transport import Context, Poller, port_of
@@ -38,6 +38,10 @@ LEAST_ROOM: Final = 2**40
 BATCH: Final = 64
 """Messages taken in between two rounds of credit."""
 RECEIVE_BUFFER: Final = 1024 * 1024
+HELD_S: Final = 1.0
+"""A stream belongs to the connection that was heard within this; another one that opens it is asked to come again."""
+MAX_STREAMS: Final = 1024
+"""Each has a ring of its own; more are an error, or an attack."""
 REASONS: Final = ("damaged", "duplicate", "ahead", "unknown")
 
 log = logging.getLogger(__name__)
@@ -65,6 +69,7 @@ class _Stream:
         self.peer = peer
         self.acked = (-1, False)
         self.look_at = 0.0
+        self.heard = 0.0
 
 
 class Ingest:
@@ -183,23 +188,48 @@ class Ingest:
             self._refuse("", "damaged", f"from {peer!r}: {error}", now)
             return
         if isinstance(message, Open):
-            self._open(peer, message)
+            self._open(peer, message, now)
         elif isinstance(message, Block):
             self._take_block(peer, message, now)
         else:
             self._refuse("", "unknown", f"from {peer!r}: {type(message).__name__} is ours to say", now)
 
-    def _open(self, peer: bytes, message: Open) -> None:
+    def _open(self, peer: bytes, message: Open, now: float) -> None:
         spec = message.spec
         try:
             spec.check()
+            self._check_owner(spec.stream, peer, now)
             stream = self._stream(message, peer)
         except (ShmError, PipelineError, OSError) as error:
             log.warning("stream %s is refused: %s", spec.stream[:200], error)
             self._say(peer, Refused(message.opening, spec.stream, str(error)))
             return
         log.info("stream %s birth %016x opened by %s", spec.stream, spec.birth, peer.decode(errors="replace"))
+        stream.heard = now
         self._say_opened(stream, stream.machine.open(message, stream.ring.room))
+
+    def _check_owner(self, name: str, peer: bytes, now: float) -> None:
+        """Refuse a stream that another living connection sends: a second Pilot of that name, or a forgery.
+
+        A Pilot that lost its link is not kept waiting: its old connection is gone, or has been silent.
+        """
+        stream = self._streams.get(name)
+        if stream is None:
+            if len(self._streams) >= MAX_STREAMS:
+                raise StreamError(f"{len(self._streams)} streams are open here; at most {MAX_STREAMS}")
+            return
+        if peer != stream.peer and now - stream.heard < HELD_S and self._is_reachable(stream):
+            raise StreamError(f"{name} is being sent by {stream.peer.decode(errors='replace')}; stop one of the two")
+
+    def _is_reachable(self, stream: _Stream) -> bool:
+        """Tell whether the connection that opened a stream is still there, by telling it again what it knows."""
+        machine = stream.machine
+        frames = to_frames(machine.standing(max(0, stream.acked[0])))
+        try:
+            self._socket.send([stream.peer, *frames])
+        except TransportError:
+            return False
+        return True
 
     def _stream(self, message: Open, peer: bytes) -> _Stream:
         spec = message.spec
@@ -223,6 +253,7 @@ class Ingest:
                 name if stream else "", "unknown", f"block of {name} on a connection that did not open it", now
             )
             return
+        stream.heard = now
         machine = stream.machine
         verdict = machine.take(block)
         if verdict is Verdict.STORE:

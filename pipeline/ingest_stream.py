@@ -107,6 +107,11 @@ class IngestStream:
             return None
         return Credit(self._opening, self.spec.stream, self.next, self.is_ended, self.grant.limit(room))
 
+    def standing(self, acknowledged: int) -> Credit:
+        """Return the credit that stands, said again; it changes nothing for who has heard it."""
+        limit = self.grant.announced * self.grant.cost
+        return Credit(self._opening, self.spec.stream, acknowledged, False, limit)
+
     def _known_run(self, message: Open) -> tuple[int, int | None, bool]:
         last, unknown = self._last, (message.start, None, False)
         if last is None or last.birth != message.spec.birth:

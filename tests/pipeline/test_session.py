@@ -86,6 +86,27 @@ def test_ten_thousand_messages_over_a_bad_network_keep_every_promise(seed: int) 
     assert len(a.session.inbox) + len(b.session.inbox) < 3000
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_ten_thousand_messages_keep_every_promise_while_both_ends_restart(seed: int) -> None:
+    """The same, and every tenth second somebody dies and comes back: `unknown` is allowed, a lie is not."""
+    network = Network(seed, BAD)
+    nodes = [network.add(A), network.add(B)]
+    for burst in range(100):
+        for number in range(50):
+            nodes[0].send(B, b"a%d-%d" % (burst, number), key=f"K{number % 5}")
+            nodes[1].send(A, b"b%d-%d" % (burst, number))
+        network.is_split = burst % 10 == 3
+        network.run(1.0 if not network.is_split else 8.0)
+        network.is_split = False
+        if network.random.random() < 0.1:
+            network.random.choice(nodes).restart()
+    network.run_until_settled()
+    assert 3 < sum(node.boots - 1 for node in nodes)
+    check_promises(network)
+    assert "unknown" in ends(nodes[0]) | ends(nodes[1])
+    assert 1000 < sum(end == ["done"] for node in nodes for end in node.ends.values())
+
+
 actions = st.lists(
     st.one_of(
         st.tuples(st.just("send"), st.sampled_from([A, B]), st.integers(1, 5)),
