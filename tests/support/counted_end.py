@@ -23,6 +23,8 @@ PACE = Pace(beat_s=0.1, late_s=0.4, lost_s=0.9)
 PATIENCE = Patience(first_resend_s=0.1, repeat_interval_s=1.0, silence_s=20.0)
 AT_ONCE = 8
 """So many parts of all messages may be without an end: whatever happens, happens in the middle."""
+PAUSE_S = 0.002
+"""Between two sends, or they travel in bundles and are lost by the hundred."""
 
 
 class CountedEnd:
@@ -49,6 +51,7 @@ class CountedEnd:
         for number in range(self._sent, count):
             self._write(f"sent {number}")
             receipts.append((number, self.hub.send(self._peer, "COUNT", number)))
+            receipts[-1][1].wait(PAUSE_S)
             if len(receipts) > count // AT_ONCE:
                 receipts[-(count // AT_ONCE)][1].wait(30)
         for number, receipt in receipts:

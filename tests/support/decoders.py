@@ -18,6 +18,7 @@ from support.recordings import MadeStream
 from pipeline import Message, PackedArray, PipelineError, deserialize_array, serialize_array
 from pipeline.arrays import MAX_ARRAY_BYTES
 from pipeline.block import Block, header_of_blob
+from pipeline.bundle import open_bundle, pack_bundle
 from pipeline.channel import Credit, Open, Opened, Refused, from_frames, to_frames
 from pipeline.codec import codec_of
 from pipeline.errors import BlockError, MalformedError
@@ -35,6 +36,7 @@ from stations.rows_ring import RowAssembler, RowCounts, RowHead, encode_counts, 
 
 Frames = Sequence[bytes]
 KIB: Final = 1024
+MIB: Final = 1024 * KIB
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -121,6 +123,11 @@ def _text_array(frames: Frames) -> object:
 def _envelope(frames: Frames) -> object:
     envelope = open_envelope(frames)
     return read_tag(envelope.trace), read_way(envelope.trace), [read_address(step) for step in envelope.path]
+
+
+def _bundle(frames: Frames) -> object:
+    """A hub opens a bundle, then each envelope in it."""
+    return [open_envelope(envelope) for envelope in (open_bundle(frames) if frames else [])]
 
 
 def _session(frames: Frames) -> object:
@@ -255,6 +262,9 @@ DECODERS: Final = (
     Decoder("array", _array, (MalformedError,), tuple(_arrays()), MAX_ARRAY_BYTES),
     Decoder("array-in-json", _text_array, (MalformedError,), tuple(_packed_texts()), MAX_ARRAY_BYTES),
     Decoder("envelope", _envelope, (MalformedError,), ENVELOPES),
+    Decoder(
+        "bundle", _bundle, (MalformedError,), tuple([pack_bundle(ENVELOPES[i : i + 3])] for i in range(0, 9, 3)), MIB
+    ),
     Decoder("session", _session, (MalformedError,), ENVELOPES),
     Decoder("identity", _identity, (), ([make_identity(b"pilot1.cam0", 7)], [make_identity("µ".encode(), 2**63)])),
     Decoder("notice", _notice, (), ([b"/plr1\0" + bytes(8)], [b"\0welcome/plr1"])),

@@ -12,6 +12,7 @@ from typing import Final
 from support.decoders import BODIES, ENVELOPES, MADE, TALK, mend_crc
 from support.mutations import WORDS, mutate
 
+from pipeline.bundle import pack_bundle
 from pipeline.channel import Credit, Open, Opened, to_frames
 from pipeline.peers import make_identity
 from pipeline.transport import Context, Poller, Socket
@@ -60,7 +61,9 @@ def control_message(rng: random.Random) -> list[bytes]:
     kind = rng.choice((*(k for k in Kind if k is not Kind.BYE), 0, 14, 255))
     tag = Tag(rng.choice((VERSION, VERSION, 2)), kind, rng.getrandbits(64), rng.getrandbits(64), 0, rng.getrandbits(64))
     body = rng.choice((*BODIES, [b"\x91" * 5000], [rng.randbytes(200)], [b"\x80\x04\x95\x0e."], []))
-    return [rng.choice(ADDRESSES), tag.pack() + rng.choice(ORIGINS), b"", *body]
+    envelope = [rng.choice(ADDRESSES), tag.pack() + rng.choice(ORIGINS), b"", *body]
+    bundle = [pack_bundle([envelope] * rng.choice((1, 2, 50)))]
+    return rng.choice((envelope, bundle, mutate(bundle, envelope, rng)))
 
 
 def data_message(rng: random.Random, stream: str) -> list[bytes]:
