@@ -5,11 +5,12 @@ Chunks are read as they are and decoded by our own blosc, so no HDF5 plugin is n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import h5py
 import numpy as np
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.codec import checksum, codec_of
 from pipeline.errors import PipelineError
-from pipeline.stream_spec import dtype_of_json
+from pipeline.stream_spec import MAX_BLOCK_BYTES, dtype_of_json
 
 from . import layout
 from .errors import SegmentFormatError
@@ -45,6 +46,13 @@ class Chunk:
         return len(self.times)
 
 
+_SPARE_BYTES: Final = 1024 * 1024
+"""Rows that a file may claim beyond its size: chunks of them are allocated later than they are counted."""
+_UNREADABLE: Final = (OSError, LookupError, ValueError, TypeError, ArithmeticError, AttributeError, RuntimeError,
+                      MemoryError)  # fmt: skip
+"""What h5py and numpy raise for a structure that contradicts itself; our own errors of format are ValueErrors."""
+
+
 class SegmentReader:
     """One segment file, open for reading; belongs to one thread.
 
@@ -60,16 +68,16 @@ class SegmentReader:
         self._file, self.was_killed = open_file(path)
         try:
             self.head = SegmentHead.from_attributes(self._file.attrs)
+            self.dtype = _check_sizes(self.head, self._file, path)
             self._data = self._file[layout.DATA]
             self.rows, self.trimmed, self.damage = self._whole_rows()
             self.sequences = self._sequences()
             """The sequence of each item, shape (items,)."""
             self.times = self._times()
             """The time of each item, ns on the stream's clock, shape (items,)."""
-        except (OSError, KeyError, SegmentFormatError) as error:
+        except _UNREADABLE as error:
             self._file.close()
             raise SegmentFormatError(f"{path.name}: {error}") from error
-        self.dtype = dtype_of_json(self.head.dtype)
 
     @property
     def items(self) -> int:
@@ -94,7 +102,7 @@ class SegmentReader:
             int(row["first_seq"]),
             self.times[at : at + int(row["count"])],
             payload,
-            row["codec"].decode(),
+            row["codec"].decode(errors="replace"),
             int(row["crc"]),
         )
 
@@ -163,7 +171,7 @@ class SegmentReader:
         rows = self._file[layout.BLOCKS][:]
         ends = np.cumsum(rows["count"].astype(np.int64))
         follows = rows["first_seq"].astype(np.int64) + rows["count"] == self.head.first + ends
-        whole = (rows["count"] > 0) & follows & (ends <= min(lengths))
+        whole = (rows["count"] > 0) & (rows["count"] <= self.head.block_items) & follows & (ends <= min(lengths))
         keep = len(rows) if whole.all() else int(np.argmin(whole))
         items = int(ends[keep - 1]) if keep else 0
         trimmed = max(lengths) - items
@@ -184,3 +192,15 @@ def open_file(path: Path) -> tuple[h5py.File, bool]:
             return open_live(path), True
         except (OSError, ValueError):
             raise SegmentFormatError(f"{path.name}: cannot be opened: {plainly}") from plainly
+
+
+def _check_sizes(head: SegmentHead, file: h5py.File, path: Path) -> np.dtype[Any]:
+    """Refuse what would take more memory than any segment of ours, before anything is read; return the items' dtype."""
+    dtype = dtype_of_json(head.dtype)
+    block_bytes = head.block_items * math.prod(head.shape) * dtype.itemsize
+    if not 0 < block_bytes <= MAX_BLOCK_BYTES:
+        raise SegmentFormatError(f"a block of {head.block_items} items of shape {head.shape}, dtype {dtype}")
+    rows = file[layout.BLOCKS]
+    if rows.dtype != layout.BLOCK_ROW or rows.nbytes > path.stat().st_size + _SPARE_BYTES:
+        raise SegmentFormatError(f"{layout.BLOCKS!r} claims {rows.nbytes} bytes of {rows.dtype}")
+    return dtype
