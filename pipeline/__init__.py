@@ -31,6 +31,7 @@ from .hub_counts import HubStatistics
 from .ingest import Ingest, IngestReport
 from .listening import Listen
 from .message import Message
+from .message_stream import MessageStream, StreamStatistics
 from .node import NetNode
 from .notify import Notices, NoticeWaiter, Notifier
 from .outbox import Patience
@@ -63,6 +64,7 @@ __all__ = [
     "MalformedError",
     "Message",
     "MessageError",
+    "MessageStream",
     "NetNode",
     "NoticeWaiter",
     "Notices",
@@ -81,6 +83,7 @@ __all__ = [
     "StreamReader",
     "StreamReaderStatistics",
     "StreamSpec",
+    "StreamStatistics",
     "TransportError",
     "UnknownCodecError",
     "UnknownOutcomeError",

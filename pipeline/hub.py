@@ -27,6 +27,7 @@ from .peers import Pace, Peer, PeerCallback, PeerEvent, PeerInfo, Peers, PeerSta
 from .receipt import Receipt
 from .routes import Routes
 from .session import Session
+from .stream_unpack import StreamUnpacker
 from .switch import Order, Switch
 from .transport import Context, share_context, unshare_context
 from .wire import check_address, check_path
@@ -89,7 +90,9 @@ class Hub:
             EndpointInUseError: another process listens there.
         """
         self.id = id
-        self.listens: dict[str, Listen] = dict(listens or {})
+        self.listens: dict[str, Listen] = {}
+        self._unpacker = StreamUnpacker(self.listens)
+        self.listens.update({"STREAM": self._unpacker.l_stream, **(listens or {})})
         self.push_id = push_id or None
         self.expand_on_receive = expand_on_receive
         boot, now, name = secrets.randbits(64) | 1, time.monotonic(), check_address(id)
@@ -141,6 +144,11 @@ class Hub:
     def is_connected(self) -> bool:
         """Whether the upstream neighbour is there; True if there is none to be."""
         return self._upstream is None or self._upstream.is_there
+
+    @property
+    def is_released(self) -> bool:
+        """Whether `release` was called."""
+        return self._is_closed
 
     @property
     def problem(self) -> DuplicateIdError | None:
@@ -276,6 +284,7 @@ class Hub:
             self._has_news.notify_all()
         self._pool.close(timeout_s)
         self._switch.stop(timeout_s)
+        self._unpacker.close()
         self._give_back_context()
 
     def __enter__(self) -> Self:

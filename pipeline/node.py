@@ -6,10 +6,13 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .errors import AddressError
 from .hub import Hub, runs_event_loop
 from .listen_pool import DEFAULT_THREADS
 from .listening import Listen
 from .message import Message
+from .message_stream import Q_SIZE as DEFAULT_Q_SIZE
+from .message_stream import MessageStream
 from .outbox import Patience
 from .peers import Pace, PeerCallback
 from .receipt import Receipt
@@ -119,6 +122,47 @@ class NetNode(Hub):
         if runs_event_loop():
             return self._request_async(to, key, value, timeout_s)
         return super().request(to, key, value, timeout_s=timeout_s)
+
+    def get_stream(  # noqa: PLR0917 - the seed's signature
+        self,
+        id: str,  # noqa: A002 - the seed's word
+        key: str,
+        min_size: int = 5,
+        upstream: str | None = None,
+        port: int | None = None,
+        ip: str | None = None,
+        subject: str | None = None,
+        q_size: int | None = None,
+        *,
+        to: str | None = None,
+    ) -> MessageStream:
+        """Open a stream of messages: items that are put into it arrive once and in order, many in one message.
+
+        It has a socket and a thread of its own.  The recipient's listen for `key` is called once for each item.
+
+        Args:
+            id: names the stream among those of this node.
+            key: of the listen.
+            min_size: items that go together; fewer go after 0.1 s, or at END.
+            upstream: the station to connect to; ours if None.
+            port: its port.
+            ip: its machine.
+            subject: goes with every item, as does `pilot`, the station this node belongs to.
+            q_size: items that may wait; 1024 if None.  `put` waits for room, then refuses and counts.
+            to: the recipient, if it is not the station.
+
+        Raises:
+            AddressError: there is no station to connect to.
+        """
+        above = upstream or self.upstream
+        if above is None:
+            raise AddressError(f"{self.id} has nobody upstream; say `upstream` and `port`")
+        node = NetNode(f"{self.id}_{id}", above, port or self.port, upstream_ip=ip or self.upstream_ip)
+        pilot = self.id.removeprefix("_").partition(".")[0] if "." in self.id or self.id[:1] == "_" else above
+        headers = {"subject": subject, "pilot": pilot, "continuous": True}
+        return MessageStream(
+            node, id, key, to=to or above, headers=headers, min_size=min_size, q_size=q_size or DEFAULT_Q_SIZE
+        )
 
     def release(self, timeout_s: float = 2.0) -> None:
         """Let running listens end, say goodbye, close; idempotent, joins within `timeout_s` or so."""

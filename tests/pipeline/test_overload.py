@@ -62,6 +62,7 @@ def test_a_slow_listen_holds_up_nobody_else(stack: ExitStack) -> None:
     enough.set()
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("messages", [20_000, pytest.param(1_000_000, marks=pytest.mark.stress)])
 def test_memory_does_not_grow_with_messages(stack: ExitStack, messages: int) -> None:
     """Whatever is remembered of a message is forgotten: after a warm-up the process is as large at the end."""

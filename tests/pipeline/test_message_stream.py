@@ -1,0 +1,277 @@
+"""Streams of messages: items arrive once, in order, many in a message, whatever breaks on the way."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.breaking_link import BreakingLink
+from support.waiting import eventually
+
+from pipeline import AddressError, ClosedError, Hub, Message, NetNode, Pace
+from pipeline.errors import MalformedError
+from pipeline.message_stream import MessageStream
+from pipeline.stream_batch import MAX_BATCH, Batcher
+from pipeline.stream_ring import LEAST, ArrayRing, ArrayRings, Place
+from pipeline.transport import port_of
+
+QUICK = Pace(beat_s=0.1, late_s=0.3, lost_s=0.7)
+
+
+class Ends:
+    """A station, a recipient behind it, and a node that streams to it."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self.heard: list[Message] = []
+        self.station = stack.enter_context(Hub("T", {"K": self.heard.append}, listen_endpoint="tcp://127.0.0.1:0"))
+        self.port = port_of(self.station.endpoint)
+        self.source = self.node("p1.task")
+
+    def node(self, name: str, listens: dict[str, Any] | None = None, port: int = 0) -> NetNode:
+        node = NetNode(name, "T", port or self.port, listens, pace=QUICK)
+        self._stack.callback(node.release)
+        assert node.wait_connected(5)
+        return node
+
+    def values(self) -> list[Any]:
+        return [message.value for message in self.heard]
+
+
+@pytest.fixture
+def ends() -> Iterator[Ends]:
+    with ExitStack() as stack:
+        yield Ends(stack)
+
+
+# ---- when a batch goes ----------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.sampled_from(["put", "tick", "settle", "lose", "end"]), max_size=200), st.integers(1, 20))
+def test_items_leave_once_and_in_order(steps: list[str], min_size: int) -> None:
+    """Whatever happens when: what has arrived is a beginning of what was put, and END brings the rest."""
+    batcher, now, put, arrived = Batcher(min_size), 0.0, 0, []
+    under_way: list[Any] = []
+
+    def take() -> None:
+        nonlocal under_way
+        batch = batcher.take(now)
+        if batch:
+            assert not under_way, "one batch at a time"
+            assert len(batch) <= MAX_BATCH
+            under_way = batch
+
+    for step in steps:
+        if step == "put":
+            batcher.put(put, now)
+            put += 1
+        elif step == "tick":
+            now += 0.06
+        elif step == "end":
+            batcher.end()
+        elif under_way:
+            arrived += under_way if step == "settle" else []
+            batcher.settled(under_way if step == "lose" else (), now)
+            under_way = []
+        take()
+        assert arrived == list(range(len(arrived)))
+    batcher.end()
+    while not batcher.is_done:
+        take()
+        arrived += under_way
+        batcher.settled()
+        under_way = []
+    assert arrived == list(range(put))
+
+
+def test_a_batch_goes_by_size_by_time_and_at_the_end() -> None:
+    """Five together at once, two after 0.1 s, one at END."""
+    batcher = Batcher(5)
+    for n in range(4):
+        batcher.put(n, 0.0)
+        assert batcher.take(0.0) == []
+    batcher.put(4, 0.0)
+    assert batcher.take(0.0) == [0, 1, 2, 3, 4]
+    batcher.settled()
+    batcher.put(5, 1.0)
+    batcher.put(6, 1.05)
+    assert batcher.next_due == 1.1
+    assert batcher.take(1.09) == []
+    assert batcher.take(1.1) == [5, 6]
+    batcher.settled()
+    batcher.put(7, 2.0)
+    batcher.end()
+    assert batcher.take(2.0) == [7]
+
+
+# ---- over sockets ---------------------------------------------------------------------------------------------------
+
+
+def test_items_arrive_with_headers_in_order(ends: Ends) -> None:
+    """Headers join a dict and are attributes of anything else; each item is a message of its own."""
+    with ends.source.get_stream("licks", "K", min_size=3, subject="mouse-7") as stream:
+        for n in range(10):
+            assert stream.put({"n": n} if n % 2 else n)
+    assert [v["n"] if isinstance(v, dict) else v for v in ends.values()] == list(range(10))
+    assert ends.heard[1].value == {"subject": "mouse-7", "pilot": "p1", "continuous": True, "n": 1}
+    assert (ends.heard[0].subject, ends.heard[0].pilot) == ("mouse-7", "p1")  # type: ignore[attr-defined]
+    assert {message.key for message in ends.heard} == {"K"}
+    assert len({message.id for message in ends.heard}) == 10
+    found = stream.statistics()
+    assert (found.put, found.arrived, found.failed, found.overflowed, found.waiting) == (10, 10, 0, 0, 0)
+
+
+def test_a_few_items_do_not_wait_for_more(ends: Ends) -> None:
+    """A batch that does not fill goes after a tenth of a second."""
+    stream = ends.source.get_stream("slow", "K", min_size=1000)
+    stream.put(1)
+    assert eventually(lambda: ends.values() == [1], 2)
+    assert stream.close()
+    assert stream.close()
+    with pytest.raises(ClosedError, match="has ended"):
+        stream.put(2)
+
+
+def test_end_brings_the_rest(ends: Ends) -> None:
+    """The seed lost what had not filled a batch."""
+    stream = ends.source.get_stream("end", "K", min_size=4)
+    for n in range(10):
+        stream.append(n)
+    stream.put("END")
+    assert stream.close()
+    assert ends.values() == list(range(10))
+
+
+def test_an_item_whose_listen_raises_is_counted_and_stops_no_other(ends: Ends) -> None:
+    """The sender sees how many failed."""
+    seen: list[int] = []
+
+    def pick(message: Message) -> None:
+        if message.value % 3 == 0:
+            raise ValueError("no multiples of three")
+        seen.append(message.value)
+
+    ends.node("T.b", {"PICK": pick})
+    with ends.source.get_stream("picky", "PICK", to="T.b") as stream:
+        for n in range(9):
+            stream.put(n)
+    assert seen == [1, 2, 4, 5, 7, 8]
+    assert (stream.statistics().failed, stream.statistics().arrived) == (3, 6)
+
+
+def test_a_full_queue_refuses_and_counts(ends: Ends) -> None:
+    """Exactly the items that `put` refused are missing, and it said so of each."""
+    go = threading.Event()
+    seen: list[int] = []
+
+    def wait(message: Message) -> None:
+        go.wait(20)
+        seen.append(message.value)
+
+    ends.node("T.b", {"WAIT": wait})
+    stream = ends.source.get_stream("full", "WAIT", min_size=1, q_size=10, to="T.b")
+    taken = [n for n in range(40) if stream.put(n, timeout_s=0.0)]
+    go.set()
+    assert stream.close()
+    assert stream.overflowed == 40 - len(taken) > 0
+    assert seen == taken
+
+
+def test_items_arrive_once_over_a_link_that_breaks(ends: Ends) -> None:
+    """The connection is cut again and again while 600 items go."""
+    with BreakingLink(ends.port, life_s=0.4) as link:
+        stream = ends.source.get_stream("broken", "K", min_size=7, port=link.port, q_size=50)
+        for n in range(600):
+            assert stream.put(n, timeout_s=20)
+            if n % 50 == 0:  # let some time pass, in which connections end
+                assert eventually(lambda: stream.statistics().waiting == 0, 20)
+        assert eventually(lambda: link.breaks >= 2, 10)
+        stream.put(600, timeout_s=20)
+        assert stream.close(30)
+    assert ends.values() == list(range(601))
+    assert stream.statistics().unknown == 0
+
+
+def test_a_recipient_without_that_listen_fails_the_items(ends: Ends) -> None:
+    """Nothing is lost silently: the count says how many."""
+    with ends.source.get_stream("nobody", "NOKEY") as stream:
+        stream.put(1)
+    assert stream.statistics().failed == 1
+
+
+def test_a_node_without_a_station_says_so() -> None:
+    """There is nobody to stream to."""
+    node = NetNode("alone", None, None, router_port=0)
+    try:
+        with pytest.raises(AddressError, match="upstream"):
+            node.get_stream("s", "K")
+    finally:
+        node.release()
+
+
+# ---- arrays ---------------------------------------------------------------------------------------------------------
+
+ARRAYS = [
+    np.arange(LEAST, dtype="<i2"),
+    np.random.default_rng(1).normal(size=(64, 48)),
+    np.arange(LEAST, dtype=">f4").reshape(128, -1)[:, ::2],
+    np.zeros(2048, dtype=[("t", "<i8"), ("x", "<f4", (3,))]),
+    np.arange(5, dtype="u1"),
+]
+
+
+def test_arrays_go_through_a_ring_on_this_machine(ends: Ends) -> None:
+    """They come back as they were, whatever their dtype and layout; a small one travels in the message."""
+    with ends.source.get_stream("images", "K", min_size=2) as stream:
+        for array in ARRAYS:
+            stream.put(array)
+        assert eventually(lambda: len(ends.heard) == len(ARRAYS), 10)
+        assert stream._ring is not None
+        published = stream._ring._ring.published
+    assert published >= 2
+    for sent, came in zip(ARRAYS, ends.values(), strict=True):
+        assert came.dtype == sent.dtype
+        np.testing.assert_array_equal(came, sent)
+
+
+def test_where_memory_is_not_shared_arrays_travel_in_the_message(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The recipient that does not see the ring says so, and gets buffers."""
+    monkeypatch.setattr(ArrayRings, "has", lambda *_: False)
+    with ends.source.get_stream("far", "K") as stream:
+        stream.put(ARRAYS[1])
+    assert stream._ring is None
+    np.testing.assert_array_equal(ends.values()[0], ARRAYS[1])
+
+
+def test_an_overwritten_array_is_refused_not_torn(ring_name: str) -> None:
+    """A place that was written over names its ring; a ring that is not the sender's is not opened."""
+    sender = "p1.task"
+    name = f"messages/{sender}/{ring_name}"
+    ring, rings = ArrayRing(name, ARRAYS[1]), ArrayRings()
+    try:
+        first = ring.put(ARRAYS[1])
+        np.testing.assert_array_equal(rings.take(sender, first), ARRAYS[1])
+        for _ in range(2 * ring._ring.slots):
+            ring.put(ARRAYS[1])
+        with pytest.raises(MalformedError, match="is gone"):
+            rings.take(sender, first)
+        with pytest.raises(MalformedError, match="none of"):
+            rings.take("somebody", first)
+        with pytest.raises(MalformedError, match="no ring"):
+            rings.take(sender, Place(name + "x", 1, 0, b""))
+    finally:
+        rings.close()
+        ring.close()
+
+
+def test_a_stream_tells_about_itself(ends: Ends) -> None:
+    """For logs."""
+    with ends.source.get_stream("s", "K") as stream:
+        assert isinstance(stream, MessageStream)
+        assert repr(stream) == "<MessageStream s of p1.task_s: K to T, 0 waiting>"
