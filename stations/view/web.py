@@ -7,6 +7,7 @@ must come from that same origin (tornado's `check_origin`).
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 from importlib import resources
@@ -132,9 +133,17 @@ class Socket(WebSocketHandler):
     def give(self, frame: bytes) -> None:
         """Send one frame; a page that is gone is no error."""
         try:
-            self.write_message(frame, binary=True)
+            sent = self.write_message(frame, binary=True)
         except WebSocketClosedError:
             self._audience.dismiss(self)
+        else:
+            asyncio.ensure_future(sent).add_done_callback(_forgive)
+
+
+def _forgive(sent: asyncio.Future[None]) -> None:
+    """Look at how a frame fared, or asyncio logs a traceback for each page that went in the middle of one."""
+    if not sent.cancelled():
+        sent.exception()
 
 
 def is_loopback(host: str) -> bool:

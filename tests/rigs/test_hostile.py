@@ -94,8 +94,12 @@ def attack(folder: Path, count: int, seed: int) -> None:
         assert row["balanced"], result
         assert row["produced"] == row["stored"], result
     assert 0 == pipeline("verify", str(rig.recording)).returncode
-    for log in (folder / "out").rglob("*.log"):
-        assert "Traceback" not in log.read_text(errors="replace"), log.read_text(errors="replace")[-3000:]
+    logs = list((folder / "out" / "logs").glob("*.jsonl"))
+    assert len(before) <= len(logs)
+    for log in logs:
+        text = log.read_text()
+        assert "Traceback" not in text, text[text.index("Traceback") - 500 :][:3000]
+        assert text.count("\n") < 1000 + count // 20, f"{log.name} has {text.count(chr(10))} lines"
 
 
 @pytest.mark.timeout(90)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import socket
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final
 
@@ -118,14 +117,18 @@ class Attack:
         self._context = Context()
 
     def at_port(self, port: int, count: int) -> None:
-        """Fire messages by zmq, as control and as data, and a tenth as many raw connections."""
+        """Fire messages by zmq, as control and as data, and a tenth as many raw connections.
+
+        Where nobody speaks zmq all are raw connections.
+        """
         endpoint = f"tcp://127.0.0.1:{port}"
         sockets = [self._context.dealer(endpoint, identity) for identity in IDENTITIES]
+        speaks_zmq = True
         for number in range(count):
             rng = self._rng
             frames = control_message(rng) if rng.random() < 0.5 else data_message(rng, self._stream)
-            self._fire(rng.choice(sockets), frames or [b""])
-            if number % 10 == 0:
+            speaks_zmq = speaks_zmq and self._fire(rng.choice(sockets), frames or [b""])
+            if number % 10 == 0 or not speaks_zmq:
                 self._poke((socket.AF_INET, ("127.0.0.1", port)))
         self._flush(sockets)
 
@@ -143,13 +146,16 @@ class Attack:
     def close(self) -> None:
         self._context.close()
 
-    def _fire(self, target: Socket, frames: list[bytes]) -> None:
-        """Send; one that does not take it for half a second is closed to us, which is an answer too."""
+    def _fire(self, target: Socket, frames: list[bytes]) -> bool:
+        """Send; False if it is not taken within two seconds."""
         self.fired += 1
-        deadline = time.monotonic() + 0.5
-        while not target.send(frames) and time.monotonic() < deadline:
+        deadline = time.monotonic() + 2.0
+        while not target.send(frames):
             _drain(target)
+            if time.monotonic() > deadline:
+                return False
             time.sleep(0.001)
+        return True
 
     def _poke(self, where: tuple[int, object]) -> None:
         family, address = where
@@ -158,7 +164,7 @@ class Attack:
             raw.settimeout(0.2)
             raw.connect(address)  # type: ignore[arg-type]  # a path or a pair
             raw.sendall(raw_bytes(self._rng))
-            if self._rng.random() < 0.1:
+            if self._rng.random() < 0.02:
                 raw.recv(100)
 
     def _flush(self, sockets: list[Socket]) -> None:
@@ -174,7 +180,6 @@ class Attack:
             each.close(0.2)
 
 
-def _drain(source: Socket | int) -> Iterator[None] | None:
+def _drain(source: Socket | int) -> None:
     while isinstance(source, Socket) and source.receive() is not None:
         pass
-    return None
