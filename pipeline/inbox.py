@@ -21,6 +21,8 @@ from .wire import VERSION, Kind, Outcome, Tag
 MAX_SENDERS: Final = 4096
 FORGET_S: Final = 900.0
 """A sender that was silent for so long is forgotten when room is needed: no copy is on the way for so long."""
+MAX_REMEMBERED: Final = 2**19
+"""Messages remembered, of all senders together.  Honest senders settle; at the limit nothing new is heard."""
 MAX_HELD_BYTES: Final = 64 * 1024 * 1024
 """Results kept for senders that have not said they have them."""
 
@@ -48,13 +50,16 @@ class _Sender:
         self.entries: dict[int, _Entry | None] = {}
         self.order: deque[int] = deque()
 
-    def forget_below(self, floor: int) -> None:
+    def forget_below(self, floor: int) -> int:
+        """Return how many were forgotten."""
         if floor <= self.floor:
-            return
+            return 0
         self.floor = floor
         order, entries = self.order, self.entries
+        before = len(entries)
         while order and order[0] < floor:
             entries.pop(order.popleft(), None)
+        return before - len(entries)
 
 
 class Inbox:
@@ -69,9 +74,10 @@ class Inbox:
         self._late: deque[tuple[float, Ref]] = deque()
         self._held: deque[tuple[Ref, int]] = deque()
         self._held_bytes = 0
+        self._remembered = 0
 
     def __len__(self) -> int:
-        return sum(len(sender.entries) for sender in self._senders.values())
+        return self._remembered
 
     @property
     def next_due(self) -> float:
@@ -94,8 +100,11 @@ class Inbox:
         if sender is None:
             return []
         sender.heard = now
-        sender.forget_below(tag.number)
+        self._remembered -= sender.forget_below(tag.number)
         if tag.counter < sender.floor:  # R2
+            return []
+        if self._remembered >= MAX_REMEMBERED and tag.counter not in sender.entries:
+            self.refused_senders += 1
             return []
         if not is_bound:
             return self._on_post(sender, way, tag, body)
@@ -104,6 +113,7 @@ class Inbox:
         if entry is None:
             entry = sender.entries[tag.counter] = _Entry(way)
             sender.order.append(tag.counter)
+            self._remembered += 1
         entry.way = way
         return self._step(ref, entry, Arrival.ASK if tag.kind == Kind.ASK else Arrival.MESSAGE, now, body)
 
@@ -112,7 +122,7 @@ class Inbox:
         sender = self._senders.get((origin, tag.boot))
         if sender is not None and tag.other == self.boot:
             sender.heard = now
-            sender.forget_below(tag.number)
+            self._remembered -= sender.forget_below(tag.number)
 
     def finished(self, ref: Ref, kind: Kind, body: Sequence[Buffer], now: float) -> Effects:
         """Tell that a delivered message's listen has returned (`DONE`) or raised (`FAILED`); `body` is the answer."""
@@ -138,6 +148,7 @@ class Inbox:
             return []
         sender.entries[tag.counter] = None
         sender.order.append(tag.counter)
+        self._remembered += 1
         return [Deliver(Ref(way[0], tag.boot, tag.counter), False, body)]
 
     def _step(self, ref: Ref, entry: _Entry, arrival: Arrival, now: float, body: Sequence[Buffer] = ()) -> Effects:
@@ -178,7 +189,7 @@ class Inbox:
             and not any(entry is not None and entry.place is Place.RUNNING for entry in sender.entries.values())
         ]
         for name in idle:
-            del self._senders[name]
+            self._remembered -= len(self._senders.pop(name).entries)
         return bool(idle)
 
     def _hold(self, ref: Ref, size: int) -> None:

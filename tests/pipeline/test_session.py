@@ -12,6 +12,7 @@ from support.network import Network, SimulatedNode, Weather
 
 from pipeline.effects import Effects, Transmit
 from pipeline.outbox import Outbox, Outgoing, Patience
+from pipeline.session import Session
 from pipeline.session_table import RECIPIENT, SENDER, Place, Stage, draw
 from pipeline.wire import VERSION, Kind, Tag, read_tag
 
@@ -282,6 +283,24 @@ def test_a_slow_listen_is_reported_received_and_then_done() -> None:
     network.run_until_settled()
     assert {"done"} == ends(a)
     assert 1 == b.lives[0].ran[b"slow"]
+
+
+def test_a_sender_that_settles_nothing_cannot_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the limit what is new is not heard; what settles makes room again."""
+    monkeypatch.setattr("pipeline.inbox.MAX_REMEMBERED", 100)
+    session = Session(9, 0.0)
+
+    def arrive(kind: Kind, counter: int, floor: int = 1) -> Effects:
+        return session.on_envelope([b"x"], Tag(VERSION, kind, 7, counter, 9, floor), [b"one"], 1.0)
+
+    for counter in range(1, 400):
+        arrive((Kind.MESSAGE, Kind.POST, Kind.ASK)[counter % 3], counter)
+    assert 100 == len(session.inbox)
+    assert [] == arrive(Kind.POST, 500)
+    assert [Transmit] == [type(effect) for effect in arrive(Kind.ASK, 2)]
+    arrive(Kind.SETTLED, 0, floor=91)
+    assert 10 == len(session.inbox)
+    assert [] != arrive(Kind.POST, 501, floor=91)
 
 
 def test_tables_have_no_dead_ends() -> None:
