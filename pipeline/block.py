@@ -177,6 +177,8 @@ class Block:
                              f"lost={header.lost} contradict each other")  # fmt: skip
         if payload != header.payload_bytes or times not in (0, 8 * header.count):
             raise BlockError(f"{name}: payload of {payload} bytes, header says {header.payload_bytes}; times {times}")
+        if any(n < 1 for n in header.shape) or math.prod(header.shape) > MAX_BLOCK_BYTES:
+            raise BlockError(f"{name}: items of shape {header.shape}")
         limit = header.raw_bytes + BLOSC_OVERHEAD if header.count else 0
         if not 0 <= header.raw_bytes <= MAX_BLOCK_BYTES or payload > limit or (header.count and not payload):
             raise BlockError(f"{name}: payload of {payload} bytes for a block of {header.raw_bytes}")

@@ -8,7 +8,7 @@ R4  What is remembered is forgotten only when the sender says that it is settled
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from typing import Final
 
@@ -18,7 +18,9 @@ from .effects import Buffer, Deliver, Effects, Ref, Transmit
 from .session_table import RECIPIENT, Answer, Arrival, Place
 from .wire import VERSION, Kind, Outcome, Tag
 
-MAX_SENDERS: Final = 4096
+MAX_SENDERS: Final = 65536
+MAX_SENDERS_BY_ONE: Final = 1024
+"""Senders whose messages come by one neighbour: whoever makes up names fills up only what is the neighbour's."""
 FORGET_S: Final = 900.0
 """A sender that was silent for so long is forgotten when room is needed: no copy is on the way for so long."""
 MAX_REMEMBERED: Final = 2**19
@@ -42,9 +44,10 @@ class _Entry:
 class _Sender:
     """What is remembered of one boot of one sender; None stands for an unconfirmed message that came."""
 
-    __slots__ = ("entries", "floor", "heard", "order")
+    __slots__ = ("entries", "floor", "heard", "neighbour", "order")
 
-    def __init__(self) -> None:
+    def __init__(self, neighbour: bytes) -> None:
+        self.neighbour = neighbour
         self.floor = 0
         self.heard = 0.0
         self.entries: dict[int, _Entry | None] = {}
@@ -75,6 +78,8 @@ class Inbox:
         self._held: deque[tuple[Ref, int]] = deque()
         self._held_bytes = 0
         self._remembered = 0
+        self._by_neighbour: Counter[bytes] = Counter()
+        self._look_at = 0.0
 
     def __len__(self) -> int:
         return self._remembered
@@ -96,7 +101,7 @@ class Inbox:
         if is_bound and tag.other != self.boot:  # R1
             bound = tag.other.to_bytes(8, "little")
             return [self._reply(way, Ref(way[0], tag.boot, tag.counter), Kind.STRANGER, (bound,), now)]
-        sender = self._sender(way[0], tag.boot, now)
+        sender = self._sender(way, tag.boot, now)
         if sender is None:
             return []
         sender.heard = now
@@ -171,17 +176,25 @@ class Inbox:
         sender = self._senders.get((ref.origin, ref.boot))
         return sender.entries.get(ref.counter) if sender is not None else None
 
-    def _sender(self, origin: bytes, boot: int, now: float) -> _Sender | None:
-        found = self._senders.get((origin, boot))
+    def _sender(self, way: Sequence[bytes], boot: int, now: float) -> _Sender | None:
+        name, neighbour = (way[0], boot), way[-1]
+        found = self._senders.get(name)
         if found is None:
-            if len(self._senders) >= MAX_SENDERS and not self._make_room(now):
+            if not (self._has_room(neighbour) or (self._make_room(now) and self._has_room(neighbour))):
                 self.refused_senders += 1
                 return None
-            found = self._senders[origin, boot] = _Sender()
+            found = self._senders[name] = _Sender(neighbour)
+            self._by_neighbour[neighbour] += 1
         return found
 
+    def _has_room(self, neighbour: bytes) -> bool:
+        return len(self._senders) < MAX_SENDERS and self._by_neighbour[neighbour] < MAX_SENDERS_BY_ONE
+
     def _make_room(self, now: float) -> bool:
-        """Forget senders that have long been silent."""  # R4
+        """Forget senders that have long been silent; looked for at most once a second."""  # R4
+        if now < self._look_at:
+            return False
+        self._look_at = now + 1.0
         idle = [
             name
             for name, sender in self._senders.items()
@@ -189,7 +202,9 @@ class Inbox:
             and not any(entry is not None and entry.place is Place.RUNNING for entry in sender.entries.values())
         ]
         for name in idle:
-            self._remembered -= len(self._senders.pop(name).entries)
+            sender = self._senders.pop(name)
+            self._remembered -= len(sender.entries)
+            self._by_neighbour[sender.neighbour] -= 1
         return bool(idle)
 
     def _hold(self, ref: Ref, size: int) -> None:

@@ -27,6 +27,7 @@ BLOCK_TIME_S: Final = 0.1
 HEADER_ROOM: Final = 4096
 """Bytes of a Terminal ring's slot kept for the header in front of times and payload."""
 MAX_NAME: Final = 200
+MAX_RATE: Final = 1e9
 MAX_DTYPE: Final = 2048
 _MAX_DIMENSIONS: Final = 32
 
@@ -99,6 +100,10 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             raise BlockError(f"stream {self.stream}: a dtype of {len(self.dtype)} characters, at most {MAX_DTYPE}")
         if self.block_items < 1 or self.slots < 1:
             raise BlockError(f"stream {self.stream}: block_items={self.block_items} slots={self.slots}, both are >= 1")
+        if self.rate is not None and not 0 <= self.rate <= MAX_RATE:
+            raise BlockError(
+                f"stream {self.stream}: rate={self.rate} items/s; 0 to {MAX_RATE:g}, or none"
+            )
         if self.raw_bytes > MAX_BLOCK_BYTES:
             raise BlockError(f"stream {self.stream}: a block of {self.raw_bytes} bytes, at most {MAX_BLOCK_BYTES}")
 

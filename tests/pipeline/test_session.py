@@ -303,6 +303,21 @@ def test_a_sender_that_settles_nothing_cannot_fill_the_memory(monkeypatch: pytes
     assert [] != arrive(Kind.POST, 501, floor=91)
 
 
+def test_a_neighbour_that_makes_up_senders_keeps_nobody_else_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own room is full; who comes by another is heard, and so is who was known before."""
+    monkeypatch.setattr("pipeline.inbox.MAX_SENDERS_BY_ONE", 10)
+    session = Session(9, 0.0)
+
+    def arrive(way: list[bytes], boot: int, counter: int = 1) -> Effects:
+        return session.on_envelope(way, Tag(VERSION, Kind.POST, boot, counter, 0, 0), [b"one"], 1.0)
+
+    heard = [arrive([b"made-up%d" % (boot % 3), b"x"], boot) for boot in range(100)]
+    assert 10 == sum(map(len, heard))
+    assert 90 == session.inbox.refused_senders
+    assert 1 == len(arrive([b"made-up0", b"x"], 0, 2))
+    assert 1 == len(arrive([b"honest", b"y"], 5))
+
+
 def test_tables_have_no_dead_ends() -> None:
     """Every stage that is not an end can be left, and every row leads to a stage that exists."""
     finals = {Stage.DONE, Stage.FAILED, Stage.EXPIRED, Stage.UNKNOWN}
