@@ -24,6 +24,8 @@ MAX_BUNDLE: Final = 2 * (BUNDLE_BYTES + SMALL)
 """Longest bundle that is read: what it can make of memory is bounded by this."""
 MARK: Final = bytes((0, VERSION))
 
+_FIXARRAY: Final = 0x90
+_ARRAY_WIDTH: Final = {0xDC: 2, 0xDD: 4}
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(list[list[bytes]]).decode
 
@@ -36,6 +38,15 @@ def pack_bundle(envelopes: Sequence[Sequence[Buffer]]) -> bytes:
 def is_bundle(frame: bytes) -> bool:
     """Tell a bundle from an address."""
     return frame[:1] == b"\0"
+
+
+def _count(frame: bytes) -> int:
+    """Return how many envelopes msgpack's head of the array announces; the rest is the decoder's business."""
+    kind = frame[2] if len(frame) > 2 else 0
+    if kind & 0xF0 == _FIXARRAY:
+        return kind & 0x0F
+    width = _ARRAY_WIDTH.get(kind, 0)
+    return int.from_bytes(frame[3 : 3 + width], "big")
 
 
 def open_bundle(frames: Sequence[bytes], start: int = 0) -> list[list[bytes]]:
@@ -51,6 +62,8 @@ def open_bundle(frames: Sequence[bytes], start: int = 0) -> list[list[bytes]]:
         raise MalformedError(f"bundle of {len(frame)} bytes; at most {MAX_BUNDLE}")
     if frame[:2] != MARK:
         raise MalformedError(f"bundle version {frame[1:2]!r}; this is {VERSION}")
+    if _count(frame) > BUNDLE_MESSAGES:
+        raise MalformedError(f"bundle of {_count(frame)} envelopes; at most {BUNDLE_MESSAGES}")
     try:
         return _decode(memoryview(frame)[2:])
     except (msgspec.MsgspecError, RecursionError, ValueError) as error:

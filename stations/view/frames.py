@@ -3,7 +3,7 @@
 One websocket carries everything.  From the view come binary frames, from the page one short text:
 
     bytes   field    type     meaning
-    0       kind     uint8    1 hello, 2 status, 3 events, 4 image, 5 lines, 6 tick
+    0       kind     uint8    1 hello, 2 status, 3 events, 4 image, 5 lines, 6 tick, 7 values
     1       version  uint8    1; a page that meets another one asks to be reloaded
     2..3    -        uint16   0
     4..7    length   uint32   bytes of the header, a multiple of 8 (little-endian, as all here)
@@ -136,6 +136,15 @@ class Tick(Frame):
     KIND: ClassVar[int] = 6
     number: int
     """From 1, one more each time."""
+
+
+@dataclass(frozen=True, slots=True)
+class ValueRows(Frame):
+    """The newest of what was sent as messages, all rows each time one changes."""
+
+    KIND: ClassVar[int] = 7
+    values: list[dict[str, Any]]
+    """`sender`, `key`, `text`, `wall_ms`, `stopped` (bool: of a run that has ended), see `values.Values`."""
 
 
 def read_seen(text: str | bytes) -> int:

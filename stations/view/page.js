@@ -2,7 +2,7 @@
 
 import { drawImage, drawLines } from "./draw.js";
 import { Card } from "./card.js";
-import { EVENTS, HELLO, IMAGE, LINES, STATUS, TICK, parse, seen } from "./wire.js";
+import { EVENTS, HELLO, IMAGE, LINES, STATUS, TICK, VALUES, parse, seen } from "./wire.js";
 import { count, elapsed, megabytes } from "./words.js";
 
 const at = (id) => document.getElementById(id);
@@ -42,6 +42,7 @@ function onFrame(socket, data) {
   if (kind === HELLO) onHello(header);
   else if (kind === STATUS) onStatus(header);
   else if (kind === EVENTS) onEvents(header.events);
+  else if (kind === VALUES) onValues(header.values);
   else if (kind === IMAGE) decoding.push(onImage(header, payload));
   else if (kind === LINES) onLines(header, payload);
   else if (kind === TICK) onTick(socket, header.number);
@@ -124,6 +125,21 @@ function showRecording({ state, name, seconds }) {
   at("recording").dataset.state = state;
   at("recording").title = name;
   at("recording-text").textContent = state === "recording" && name ? `${words} · ${name}` : words;
+}
+
+function onValues(values) {
+  at("messages").hidden = values.length === 0;
+  at("values").replaceChildren(...values.map(valueRow));
+}
+
+function valueRow({ sender, key, text, wall_ms, stopped }) {
+  const row = document.createElement("tr");
+  row.classList.toggle("stopped", stopped);
+  row.title = new Date(wall_ms).toLocaleTimeString("en-GB");
+  for (const [kind, words] of [["who", sender], ["key", key], ["value", text]]) {
+    row.append(Object.assign(document.createElement("td"), { className: kind, textContent: words }));
+  }
+  return row;
 }
 
 function onEvents(events) {

@@ -7,7 +7,8 @@
 | PING | | answers with the page's URL |
 | KILL | | leaves |
 
-Three threads: this one serves pages and keeps the clock, one draws, the node's listens write to the chronicle.
+`plots` are nodes of their own, one a Pilot.  Three threads: this one serves pages and keeps the clock, one draws, the
+nodes' listens write to the chronicle and the values.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ from stations.child import Child, run_child
 
 from .chronicle import Chronicle
 from .frames import Hello
+from .plots import open_plots
 from .server import ViewServer
 from .settings import ViewConfig
 from .shelf import Shelf
+from .values import Values
 
 
 def view(child: Child, config: ViewConfig) -> None:
@@ -35,8 +38,8 @@ def view(child: Child, config: ViewConfig) -> None:
 
 
 async def _serve(child: Child, config: ViewConfig) -> None:
-    chronicle = Chronicle()
-    shelf = Shelf(config.rig, config.terminal, chronicle)
+    chronicle, values = Chronicle(), Values()
+    shelf = Shelf(config.rig, config.terminal, chronicle, values=values)
     with ThreadPoolExecutor(1, thread_name_prefix="draw") as drawing:
         server = ViewServer(shelf, Hello(config.rig, config.terminal, config.draw_fps), drawing=drawing)
         url = server.start(config.view_port)
@@ -50,11 +53,13 @@ async def _serve(child: Child, config: ViewConfig) -> None:
 
         node = NetNode(node_id, config.terminal, config.port, listens, upstream_ip=config.ip)
         node.on_peer(greet)
+        plots = open_plots(values, config.pilots, config.terminal, config.ip, config.port)
         try:
             await server.run(child.stopping.is_set)
         finally:
             server.stop()
-            node.release()
+            for member in (node, *plots):
+                member.release()
             drawing.submit(shelf.close).result()
 
 

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 from tornado.httpserver import HTTPServer
 
 from .audience import Board
-from .frames import Events, Frame, Hello, Status
+from .frames import Events, Frame, Hello, Status, ValueRows
 from .web import Socket, application, listen
 
 STATUS_S: Final = 0.25
@@ -39,6 +39,10 @@ class Show(Protocol):
         """Return the newest events and a version that grows with each."""
         ...
 
+    def values(self) -> tuple[int, ValueRows]:
+        """Return the newest values of messages and a version that grows with each."""
+        ...
+
 
 class ViewServer:
     """Serves the page and draws for those who watch."""
@@ -52,7 +56,7 @@ class ViewServer:
         self._pages: set[Socket] = set()
         self._status_due = 0.0
         self._streams: frozenset[int] = frozenset()
-        self._events_version = -1
+        self._events_version = self._values_version = -1
         self._http: HTTPServer | None = None
         self.beats = 0
         """How often the clock has ticked, whether or not anything was drawn."""
@@ -118,6 +122,10 @@ class ViewServer:
         if version != self._events_version:
             self._events_version = version
             posts.append(("events", events.to_bytes()))
+        version, values = self._show.values()
+        if version != self._values_version:
+            self._values_version = version
+            posts.append(("values", values.to_bytes()))
         return posts + news
 
     def _forget_all_but(self, streams: frozenset[int]) -> None:

@@ -19,9 +19,10 @@ from shm import Counters, OverrunError, RingEmptyError, ShmError, clock_domain, 
 from stations.rows_ring import RING
 
 from .chronicle import Chronicle
-from .frames import Events, Frame, Status
+from .frames import Events, Frame, Status, ValueRows
 from .losses import losses_of
 from .streams import About, Feed, as_status
+from .values import Values
 
 SEARCH_S: Final = 1.0
 """Seconds between two looks for rings: nobody minds a camera that appears a second late."""
@@ -39,13 +40,19 @@ class Shelf:
     """What the page shows of a rig: its streams, its events, its recording."""
 
     def __init__(
-        self, rig: str, terminal: str, chronicle: Chronicle, clock: Callable[[], int] = time.monotonic_ns
+        self,
+        rig: str,
+        terminal: str,
+        chronicle: Chronicle,
+        clock: Callable[[], int] = time.monotonic_ns,
+        values: Values | None = None,
     ) -> None:
-        """Args: names of rig and Terminal, what is told by messages, CLOCK_MONOTONIC in ns."""
+        """Args: names of rig and Terminal, what is told by messages, CLOCK_MONOTONIC in ns, what plots got."""
         self._rig = f"{rig}/"
         self._prefix = f"{rig}/{terminal}/"
         self._pages: dict[str, Counters] = {}
         self._chronicle = chronicle
+        self._values = values or Values()
         self._clock = clock
         self._shown: dict[str, _Shown] = {}
         self._refused: set[str] = set()
@@ -88,6 +95,10 @@ class Shelf:
     def events(self) -> tuple[int, Events]:
         """Return the newest events and their version."""
         return self._chronicle.version, Events(self._chronicle.events)
+
+    def values(self) -> tuple[int, ValueRows]:
+        """Return the newest values of messages and their version."""
+        return self._values.version, ValueRows(self._values.rows)
 
     def close(self) -> None:
         """Let go of all rings and counters."""

@@ -1,7 +1,7 @@
 // The websocket's wire as the page sees it; stations/view/frames.py is its description.
 
 export const VERSION = 1;
-export const HELLO = 1, STATUS = 2, EVENTS = 3, IMAGE = 4, LINES = 5, TICK = 6;
+export const HELLO = 1, STATUS = 2, EVENTS = 3, IMAGE = 4, LINES = 5, TICK = 6, VALUES = 7;
 
 const PREFIX = 8;
 const text = new TextDecoder();

@@ -57,7 +57,7 @@ def test_a_slow_listen_holds_up_nobody_else(stack: ExitStack) -> None:
 
     assert threading.active_count() - threads <= DEFAULT_THREADS
     assert resident_bytes() - memory < 32 * MB
-    assert sorted(trips)[len(trips) // 2] < 0.05
+    assert sorted(trips)[len(trips) * 9 // 10] < 0.05
     assert not any(receipt.state in ("failed", "expired", "unknown") for receipt in slow)
     enough.set()
 

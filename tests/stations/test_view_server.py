@@ -19,7 +19,7 @@ from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from pipeline.errors import EndpointInUseError
 from stations.view.audience import WINDOW
-from stations.view.frames import Events, Frame, Hello, Image, Status, Tick
+from stations.view.frames import Events, Frame, Hello, Image, Status, Tick, ValueRows
 from stations.view.server import MAX_VIEWERS, ViewServer
 from stations.view.web import is_loopback
 
@@ -46,6 +46,9 @@ class Show:
     def events(self) -> tuple[int, Events]:
         """Return no events."""
         return 0, Events([])
+
+    def values(self) -> tuple[int, ValueRows]:
+        return 0, ValueRows([])
 
 
 @asynccontextmanager
@@ -211,7 +214,7 @@ def test_page_hears_hello_then_status_then_images() -> None:
     async def script(server: ViewServer, show: Show) -> None:
         page = await watch(server)
 
-        assert (1, [Hello.KIND, Status.KIND, Events.KIND, Image.KIND]) == await next_tick(page)
+        assert (1, [Hello.KIND, Status.KIND, Events.KIND, ValueRows.KIND, Image.KIND]) == await next_tick(page)
         assert (2, [Image.KIND]) == await next_tick(page)
 
     run(script)
