@@ -135,7 +135,7 @@ class Message:
         for name, kind in _TYPES:
             if not isinstance(mine[name], kind):
                 raise UnsendableError(f"{name}: {mine[name]!r:.80} cannot be sent; it is to be a {kind.__name__}")
-        if not all(isinstance(name, str) for name in mine["flags"]):
+        if mine["flags"] and not all(isinstance(name, str) for name in mine["flags"]):
             raise UnsendableError(f"flags: {mine['flags']!r:.80} cannot be sent; flags are named by text")
         content = Content(
             VERSION, mine["id"], mine["to"], mine["sender"], mine["key"], mine["value"], mine["flags"],

@@ -135,14 +135,14 @@ class Outbox:
             heapq.heappop(timers)  # settled, or scheduled anew
         return _NEVER
 
-    def post(self, counter: int, path: Sequence[bytes], body: Sequence[Buffer], now: float) -> Effects:
+    def post(self, counter: int, path: Sequence[bytes], body: Sequence[Buffer], now: float) -> Transmit:
         """Send once, unconfirmed."""
         recipient = self._recipient(path[-1], now)
         self._top = counter + 1
         recipient.touched = now
         recipient.told_floor = floor = min(recipient.floor(counter), max(counter - POST_LAG, 0))
         tag = Tag(VERSION, Kind.POST, self.boot, counter, 0, floor).pack()
-        return [Transmit(path, tag, body), Settle(counter, "sent")]
+        return Transmit(path, tag, body)
 
     def submit(self, item: Outgoing, now: float) -> Effects:
         """Take a confirmed message; counters must come in rising order."""

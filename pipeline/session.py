@@ -45,8 +45,8 @@ class Session:
         """Take a confirmed message of ours."""
         return self.outbox.submit(item, now)
 
-    def post(self, counter: int, path: Sequence[bytes], body: Sequence[Buffer], now: float) -> Effects:
-        """Take an unconfirmed message of ours."""
+    def post(self, counter: int, path: Sequence[bytes], body: Sequence[Buffer], now: float) -> Transmit:
+        """Take an unconfirmed message of ours; it is `sent` once that is carried out."""
         return self.outbox.post(counter, path, body, now)
 
     def on_envelope(self, way: Sequence[bytes], tag: Tag, body: Sequence[Buffer], now: float) -> Effects:

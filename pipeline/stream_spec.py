@@ -101,9 +101,7 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         if self.block_items < 1 or self.slots < 1:
             raise BlockError(f"stream {self.stream}: block_items={self.block_items} slots={self.slots}, both are >= 1")
         if self.rate is not None and not 0 <= self.rate <= MAX_RATE:
-            raise BlockError(
-                f"stream {self.stream}: rate={self.rate} items/s; 0 to {MAX_RATE:g}, or none"
-            )
+            raise BlockError(f"stream {self.stream}: rate={self.rate} items/s; 0 to {MAX_RATE:g}, or none")
         if self.raw_bytes > MAX_BLOCK_BYTES:
             raise BlockError(f"stream {self.stream}: a block of {self.raw_bytes} bytes, at most {MAX_BLOCK_BYTES}")
 

@@ -170,8 +170,9 @@ class Switch:
         """Send an unconfirmed message."""
         now = time.monotonic()
         self._counter += 1
-        target = self._routes.next_hop(path[path[0] == self._name]) if path != (self._name,) else None
-        if target is None and path != (self._name,):
+        hops = path[1:] if path[0] == self._name else path
+        target = self._routes.next_hop(hops[0]) if hops else None
+        if hops and target is None:
             self._counts.unroutable += 1
             receipt.settle("failed", error=UnroutableError(self._no_way(path[-1])))
             return
@@ -179,8 +180,13 @@ class Switch:
             self._counts.dropped_full += 1
             receipt.settle("expired", reason=f"{target.id} takes no more now")
             return
-        self.unsettled[self._counter] = receipt
-        self._carry_out(self._session.post(self._counter, path, body, now), now)
+        post = self._session.post(self._counter, path, body, now)
+        if target is None:
+            self._transmit(post, now)
+        else:  # the way is known: what `_transmit` would look up again
+            self._links.send(target, [*hops, post.tag + self._name, DELIMITER, *body])
+            self._counts.sent += 1
+        receipt.settle("sent")
 
     def answer(self, ref: Ref, kind: Kind, body: Sequence[Buffer]) -> None:
         """Answer a message whose listen has ended."""

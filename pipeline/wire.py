@@ -197,9 +197,11 @@ def check_path(hops: tuple[str, ...]) -> tuple[bytes, ...]:
     Raises:
         AddressError: one of them is no address, or there are too many.
     """
+    if len(hops) == 1 and type(hops[0]) is str:
+        return (_check_once(hops[0]),)
     if len(hops) > MAX_HOPS:
         raise AddressError(f"{len(hops)} hops to {hops[-1]}; at most {MAX_HOPS}")
-    return tuple(map(_check_once, hops)) if all(type(hop) is str for hop in hops) else tuple(map(check_address, hops))
+    return tuple(map(check_address, hops))
 
 
 _check_once: Final = functools.lru_cache(1024)(check_address)

@@ -72,7 +72,7 @@ class SimulatedNode:
             item = Outgoing(self._counter, (to,), key, (label,), ttl=ttl, deadline=deadline)
             self.do(self.session.submit(item, now))
         else:
-            self.do(self.session.post(self._counter, (to,), (label,), now))
+            self.do([self.session.post(self._counter, (to,), (label,), now), Settle(self._counter, "sent")])
 
     def do(self, effects: Effects) -> None:
         """Carry out what the session wants."""
