@@ -90,6 +90,11 @@ class Links:
         """Return the sockets and descriptors with news, after `timeout_s` at the latest."""
         return self._poller.poll(timeout_s)
 
+    @property
+    def descriptors(self) -> list[int]:
+        """Descriptors that tell of links."""
+        return list(self._monitors)
+
     def monitored_by(self, descriptor: int) -> Socket | None:
         """Return the socket whose link `descriptor` tells of; None if it is no monitor's."""
         return self._monitors.get(descriptor)

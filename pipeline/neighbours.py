@@ -103,7 +103,10 @@ class Neighbours:
         socket = self._links.monitored_by(descriptor)
         if socket is None:
             return
-        went = "down" in socket.link_events()
+        events = socket.link_events()
+        if not events:
+            return
+        went = "down" in events
         if socket is self._links.dealer and self.upstream is not None:
             if went:
                 self.lose(self.upstream)
@@ -117,6 +120,8 @@ class Neighbours:
         self.next_beat = now + self._peers.pace.beat_s
         for event in self._peers.on_tick(now):
             self._announce(event)
+        for descriptor in self._links.descriptors:  # zmq tells once; under a flood of connections that one is missed
+            self.on_link(descriptor, now)
         if self._has_suspects:  # zmq may tell of the end of a connection before its socket knows
             self._has_suspects = False
             self._check_all(now)

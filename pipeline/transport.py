@@ -149,7 +149,11 @@ class Socket:
             # A name of our own: pyzmq's is made of the file descriptor, which a new socket may get before the old
             # name is free.
             name = f"inproc://monitor-{next(_monitor_numbers)}"
-            self._monitor = self.raw.get_monitor_socket(sum(_LINK_EVENTS) | zmq.EVENT_CLOSED, name)
+            self.raw.monitor(name, sum(_LINK_EVENTS) | zmq.EVENT_CLOSED)
+            self._monitor = self.raw.context.socket(zmq.PAIR)
+            # Unbounded: zmq's I/O thread waits for a monitor that is full, and every link of the context with it.
+            self._monitor.setsockopt(zmq.RCVHWM, 0)
+            self._monitor.connect(name)
         return Socket(self._monitor, f"monitor of {self.endpoint}")
 
     def link_events(self) -> list[LinkEvent]:

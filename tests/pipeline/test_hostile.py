@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import socket as connection
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -13,7 +15,7 @@ from support.waiting import eventually
 
 from pipeline import Hub, Message, Pace
 from pipeline.peers import make_identity
-from pipeline.transport import Context, Socket
+from pipeline.transport import Context, Socket, port_of
 from pipeline.wire import MAX_HOPS, VERSION, Kind, Tag
 
 CONTENT = bytes(Message(id="x_1", to="T", sender="x", key="PING", value=None).serialize()[0])
@@ -105,6 +107,15 @@ def test_a_stranger_s_routing_id_is_not_heard(hub: Hub, friend: Hub) -> None:
         for socket in sockets:
             socket.close()
     assert ["pilot1"] == [peer.id for peer in hub.peers()]
+
+
+def test_connections_by_the_thousand_do_not_stop_zmq_itself(hub: Hub, friend: Hub) -> None:
+    """Zmq's I/O thread waits for a monitor that is full: more links came and went than a queue of it holds."""
+    for _ in range(2500):
+        with suppress(OSError), connection.create_connection(("127.0.0.1", port_of(hub.endpoint)), 1) as raw:
+            raw.sendall(b"\xff" + bytes(8) + b"\x7f\x03\x00NOBODY")
+    assert eventually(lambda: friend.is_connected)
+    assert "pong" == friend.request("T", "PING", timeout_s=5)
 
 
 def test_an_oversized_frame_ends_its_connection_only(hub: Hub, friend: Hub) -> None:
