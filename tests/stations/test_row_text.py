@@ -39,7 +39,9 @@ KEYS = (
     | st.integers(-5, 5)
     | st.tuples(st.integers(-5, 5), st.text(max_size=2))
 )
-SETS = st.sets(KEYS, max_size=3) | st.frozensets(KEYS | st.frozensets(st.integers(), max_size=2), max_size=3)
+SETS = st.sets(KEYS, max_size=3) | st.frozensets(
+    KEYS | st.frozensets(st.integers(-(2**63), 2**64 - 1), max_size=2), max_size=3
+)
 VALUES = st.recursive(
     SCALARS | SETS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4), max_leaves=20
 )

@@ -154,7 +154,7 @@ def test_ctrl_c_ends_an_endless_ping_with_its_table(rig: RunningRig) -> None:
 def test_send_prints_the_answer_and_how_it_ended(console: Console, rig: RunningRig) -> None:
     """The answer on stdout, the end on stderr."""
     code, out, err = console.run("send", "p1", "PING")
-    assert (exits.OK, {"id": "p1", "pid": rig.pid("p1")}) == (code, json.loads(out))
+    assert (exits.OK, {"id": "p1", "pid": rig.pid("p1"), "state": "running"}) == (code, json.loads(out))
     assert err.startswith("done after ")
     found = console.answer("send", "p1", "STATE")
     assert ("done", "running") == (found["state"], found["answer"]["state"])
