@@ -7,6 +7,8 @@ here go through a ring too where the recipient is on this machine.
 from __future__ import annotations
 
 import contextlib
+import copy
+import logging
 import threading
 import time
 from dataclasses import dataclass
@@ -18,8 +20,12 @@ import numpy as np
 from shm import ShmError
 
 from .errors import ClosedError, OutcomeError
+from .log import RateLimit
+from .receipt import State
 from .stream_batch import Batcher
 from .stream_ring import ArrayRing, is_large, ring_name
+from .value import encode_frames
+from .wire import VERSION, Outcome
 
 if TYPE_CHECKING:
     from .node import NetNode
@@ -28,8 +34,13 @@ Q_SIZE: Final = 1024
 """Items that may wait unless `q_size` says otherwise."""
 PUT_S: Final = 1.0
 """Longest wait of `put` for room."""
+_LEAVE_S: Final = 2.0
 _TRY_S: Final = 5.0
 """How long a batch is tried before it is sent anew."""
+
+
+_log: Final = logging.getLogger(__name__)
+_log.addFilter(RateLimit())
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +102,12 @@ class MessageStream:
 
         Raises:
             ClosedError: the stream has ended.
+            UnsendableError: the item cannot be sent; the text names the path.
         """
         if isinstance(item, str) and item == "END":
             self.end()
             return True
+        item = keep(item)
         with self._news:
             if not self._news.wait_for(lambda: self._is_closing or len(self._batcher) < self._q_size, timeout_s):
                 self._overflowed += 1
@@ -119,10 +132,10 @@ class MessageStream:
         """End, wait until everything has arrived, let go; idempotent.  False if it had not within `timeout_s`."""
         self.end()
         self._thread.join(timeout_s)
-        is_done = not self._thread.is_alive()
+        with self._news:
+            is_done = self._batcher.is_done
         self._node.release()
-        if not is_done:
-            self._thread.join(timeout_s)
+        self._thread.join(_LEAVE_S)
         if self._ring is not None:
             self._ring.close()
             self._ring = None
@@ -169,14 +182,11 @@ class MessageStream:
         return None
 
     def _send(self, batch: list[Any]) -> None:
-        value = self._value(batch)
-        receipt = self._node.send(self._to, "STREAM", value, deadline_s=_TRY_S)
-        state = receipt.wait()
+        state, bad = self._deliver(batch)
         again: list[Any] = []
         with self._news:
             self._batches += 1
             if state == "done":
-                bad = min(len(batch), int(receipt.result(0)["failed"]))
                 self._failed += bad
                 self._arrived += len(batch) - bad
             elif state == "expired" and not self._node.is_released:
@@ -188,6 +198,22 @@ class MessageStream:
             self._under_way = 0
             self._batcher.settled(again, time.monotonic())
             self._news.notify_all()
+
+    def _deliver(self, batch: list[Any]) -> tuple[State, int]:
+        """Send a batch and wait for its end; return it, and how many items the recipient says have failed."""
+        try:
+            receipt = self._node.send(self._to, "STREAM", self._value(batch), deadline_s=_TRY_S)
+        except ClosedError:
+            raise
+        except Exception:  # whatever it is, the stream goes on and the items are counted
+            _log.warning("%r: a batch of %d items could not be sent", self, len(batch), exc_info=True)
+            return "failed", 0
+        state = receipt.wait()
+        if state != "done":
+            return state, 0
+        said = receipt.result(0)
+        bad = said.get("failed") if isinstance(said, dict) else None
+        return state, min(len(batch), bad) if isinstance(bad, int) else len(batch)
 
     def _value(self, batch: list[Any]) -> dict[str, Any]:
         payload, places = list(batch), {}
@@ -219,3 +245,13 @@ class MessageStream:
                 return ring
         ring.close()
         return None
+
+
+def keep(item: Any) -> Any:
+    """Return an item as it is now: changing it after it was put in changes nothing, and what cannot be sent is refused.
+
+    Raises:
+        UnsendableError: it cannot be sent.
+    """
+    encode_frames(Outcome(VERSION, item))
+    return item if isinstance(item, str | bytes | int | float | None) else copy.deepcopy(item)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from support.breaking_link import BreakingLink
 from support.waiting import eventually
 
-from pipeline import AddressError, ClosedError, Hub, Message, NetNode, Pace
+from pipeline import AddressError, ClosedError, Hub, Message, NetNode, Pace, UnsendableError
 from pipeline.errors import MalformedError
 from pipeline.message_stream import MessageStream
 from pipeline.stream_batch import MAX_BATCH, Batcher
@@ -203,6 +203,31 @@ def test_a_recipient_without_that_listen_fails_the_items(ends: Ends) -> None:
     with ends.source.get_stream("nobody", "NOKEY") as stream:
         stream.put(1)
     assert stream.statistics().failed == 1
+
+
+def test_an_item_is_taken_as_it_is_and_one_that_cannot_be_sent_is_refused(ends: Ends) -> None:
+    """A source may fill the same array again and again; a bad item costs itself and nothing else."""
+    array, entry = np.zeros(3), {"n": [0]}
+    with ends.source.get_stream("reused", "K", min_size=100) as stream:
+        for n in range(4):
+            array[:] = entry["n"][0] = n
+            stream.put(array)
+            stream.put(entry)
+            with pytest.raises(UnsendableError, match="cannot be sent"):
+                stream.put({"file": object()})
+    assert [value[0] for value in ends.values()[::2]] == [0, 1, 2, 3]
+    assert [value["n"] for value in ends.values()[1::2]] == [[0], [1], [2], [3]]
+    assert stream.statistics().arrived == 8
+
+
+def test_a_recipient_that_answers_otherwise_fails_the_items(ends: Ends) -> None:
+    """A listen for STREAM of somebody's own, which returns nothing, stops no stream."""
+    ends.node("T.b", {"STREAM": lambda _: None})
+    with ends.source.get_stream("odd", "K", min_size=1, to="T.b") as stream:
+        stream.put(1)
+        assert eventually(lambda: stream.statistics().failed == 1, 5)
+        stream.put(2)
+    assert stream.statistics().failed == 2
 
 
 def test_a_node_without_a_station_says_so() -> None:

@@ -69,9 +69,12 @@ class TerminalRings:
 
     def add(
         self, stream: str, shape: tuple[int, ...], dtype: str, rate: float, make: MakeItems, *, block_items: int = 1,
-        labels: tuple[str, ...] = (), unit: str = "", seconds: float = 3.0,
+        labels: tuple[str, ...] = (), unit: str = "", seconds: float = 8.0,
     ) -> None:  # fmt: skip
-        """Make a stream's ring; before the writing begins."""
+        """Make a stream's ring; before the writing begins.
+
+        It holds more than an ingest keeps for a recorder that is still to come: a full one would stand still.
+        """
         spec = StreamSpec(
             stream=stream, birth=secrets.randbits(63), dtype=dtype_json(np.dtype(dtype)), shape=shape,
             block_items=block_items, slots=max(8, int(seconds * rate / block_items)), rate=rate,

@@ -10,18 +10,12 @@ from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
 from types import ModuleType
-from typing import Final
 
 from . import control_ours
 from .child import Child
+from .promises import CONFIRMED, ROUND_TRIP, UNCONFIRMED
 from .rows import Row, at_least, compared
 from .transports import control_raw
-
-ROUND_TRIP: Final = 2.0
-"""Most that a confirmed request may take, in round trips of raw sockets."""
-UNCONFIRMED: Final = 40_000.0
-CONFIRMED: Final = 15_000.0
-"""Messages a second through a station on two cores."""
 
 
 def measure_control(seconds: float, repeats: int, report: Callable[[str], None]) -> list[Row]:

@@ -107,3 +107,10 @@ FIRST_LAP: Final = 0.8
 """Share of its steady speed that a ring must reach in its first lap."""
 IN_PLACE_US: Final = 0.5
 """Most that our part may take of an item filled or looked at in place, µs."""
+BESIDE_VIEWER: Final = 0.97
+"""Share of its throughput that a writer must keep beside a viewer that has stopped."""
+ROUND_TRIP: Final = 2.0
+"""Most that a confirmed request through a station may take, in round trips of raw sockets."""
+UNCONFIRMED: Final = 40_000.0
+CONFIRMED: Final = 15_000.0
+"""Messages a second through a station, on two cores."""

@@ -6,19 +6,17 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from shm import RingReader, RingWriter
 
 from .child import Child, Control
 from .payloads import PAYLOADS, Payload, make_pool
+from .promises import BESIDE_VIEWER
 from .rows import Row, compared
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-LEAST: Final = 0.97
-"""Share of its throughput that a writer must keep beside a viewer that has stopped."""
 
 
 def measure_viewer(pairs: int, seconds: float, report: Callable[[str], None]) -> list[Row]:
@@ -32,7 +30,7 @@ def measure_viewer(pairs: int, seconds: float, report: Callable[[str], None]) ->
             for watched in (pair % 2 == 0, pair % 2 == 1):  # neither is always the first
                 (beside if watched else alone).append(_rate(payload, pool, seconds, watched=watched))
             report(f"{payload.name}: pair {pair + 1} of {pairs}")
-        rows.append(compared(f"({payload.letter}) beside a stopped viewer", "items/s", beside, alone, LEAST))
+        rows.append(compared(f"({payload.letter}) beside a stopped viewer", "items/s", beside, alone, BESIDE_VIEWER))
     return rows
 
 
