@@ -121,3 +121,7 @@ class ExpiredError(OutcomeError, TimeoutError):
 
 class UnknownOutcomeError(OutcomeError, TimeoutError):
     """The recipient restarted or did not answer in time: the message may have run; ask for its state."""
+
+
+class ClockDomainError(PipelineError, TypeError):
+    """Times of different clocks were compared or subtracted, or no probes relate them."""

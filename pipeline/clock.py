@@ -1,0 +1,195 @@
+"""How another clock relates to ours: from probes, with what is not known.  No I/O: who asks hands the probes in.
+
+Rules: the best of each burst, the one with the shortest way there
+and back, bounds the difference; a burst that no straight line through the bursts before it can explain means that a
+clock was stepped, and a new era begins.  `align` is the only way from one clock to another.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from .clock_domain import Aligned, Domain, Instant
+from .clock_line import Band, Lines, Span
+from .errors import ClockDomainError
+
+DRIFT: Final = 200e-6
+"""No clock of a computer or camera runs faster or slower than another by more than this share."""
+WANDER: Final = 0.05e-6
+"""A quartz keeps its rate about so well while its temperature changes."""
+WINDOW: Final = 32
+"""Bursts, on each side of a moment, that are asked about it; older ones say nothing more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A question and its answer, ns: `sent` and `returned` on our clock, `received` and `answered` on theirs."""
+
+    sent: int
+    received: int
+    answered: int
+    returned: int
+
+    @property
+    def round_ns(self) -> int:
+        """Time on the way, there and back."""
+        return (self.returned - self.sent) - (self.answered - self.received)
+
+    def band(self) -> Band:
+        """Return what it says of theirs minus ours, in the middle of it."""
+        slack = int(DRIFT * (self.returned - self.sent)) + 1
+        middle = (self.sent + self.returned) // 2
+        return Band(middle, self.answered - self.returned - slack, self.received - self.sent + slack)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A clock was set, or stood still: their time minus ours jumped by `size_ns` between two moments of ours."""
+
+    after: int
+    before: int
+    size_ns: int
+
+
+class Relation:
+    """Their clock beside ours.
+
+    Attributes:
+        ours: our clock.
+        theirs: the other.
+        steps: where the difference jumped, oldest first.
+    """
+
+    def __init__(self, ours: Domain, theirs: Domain, *, drift: float = DRIFT, wander: float = WANDER) -> None:
+        self.ours = ours
+        self.theirs = theirs
+        self.steps: list[Step] = []
+        self._drift = drift
+        self._wander = wander
+        self._eras: list[list[Band]] = []
+
+    def add(self, burst: Sequence[Probe]) -> Step | None:
+        """Take the probes of one burst, later than all before; return the step they reveal.
+
+        Probes whose answer cannot be true (it took less than no time) are left out.
+        """
+        honest = [probe for probe in burst if probe.round_ns >= 0 and probe.returned >= probe.sent]
+        if not honest:
+            return None
+        band = min(honest, key=lambda probe: probe.round_ns).band()
+        era = self._eras[-1] if self._eras else None
+        if era is not None and self._lines([*era[-WINDOW:], band]).span(band.at) is not None:
+            era.append(band)
+            return None
+        step = None if era is None else self._step(era, band)
+        self._eras.append([band])
+        return step
+
+    def difference(self, at: int) -> Span:
+        """Return what theirs minus ours can be at our time `at`, ns.
+
+        Raises:
+            ClockDomainError: nothing was measured yet.
+        """
+        if not self._eras:
+            raise ClockDomainError(f"{self.ours} and {self.theirs} were not compared yet; wait for the first probes")
+        spans = [self._within(era, at) for era in self._around(at)]
+        return Span(
+            min(span.low for span in spans),
+            max(span.high for span in spans),
+            min(span.slowest for span in spans),
+            max(span.fastest for span in spans),
+        )
+
+    def to_theirs(self, instant: Instant) -> Aligned:
+        """Return a moment of ours on their clock."""
+        span = self.difference(instant.ns)
+        middle = round((span.low + span.high) / 2)
+        return Aligned(Instant(instant.ns + middle, self.theirs), _half(span))
+
+    def to_ours(self, instant: Instant) -> Aligned:
+        """Return a moment of theirs on our clock."""
+        ours = instant.ns - round(self._any_difference())
+        for _ in range(3):  # the difference changes by less than 1/1000 of what we are off: three rounds are exact
+            span = self.difference(ours)
+            ours = instant.ns - round((span.low + span.high) / 2)
+        return Aligned(Instant(ours, self.ours), _half(self.difference(ours)) + 1)
+
+    def __repr__(self) -> str:
+        bursts = sum(len(era) for era in self._eras)
+        return f"<Relation of {self.theirs} to {self.ours}: {bursts} bursts, {len(self.steps)} steps>"
+
+    def _any_difference(self) -> float:
+        if not self._eras:
+            return self.difference(0).low  # raises
+        return (self._eras[-1][-1].low + self._eras[-1][-1].high) / 2
+
+    def _lines(self, bands: Sequence[Band]) -> Lines:
+        return Lines(bands, self._drift, self._wander)
+
+    def _step(self, era: list[Band], band: Band) -> Step:
+        expected = self._within(era, band.at)
+        size = (band.low + band.high) / 2 - (expected.low + expected.high) / 2
+        step = Step(era[-1].at, band.at, round(size))
+        self.steps.append(step)
+        return step
+
+    def _around(self, at: int) -> list[list[Band]]:
+        """Return the era of a moment; both, where it lies between the last burst of one and the first of the next."""
+        starts = [era[0].at for era in self._eras]
+        index = bisect_left(starts, at + 1) - 1
+        if index < 0:
+            return [self._eras[0]]
+        era = self._eras[index]
+        if at > era[-1].at and index + 1 < len(self._eras):
+            return [era, self._eras[index + 1]]
+        return [era]
+
+    def _within(self, era: list[Band], at: int) -> Span:
+        middle = bisect_left(era, at, key=lambda band: band.at)
+        for window in (WINDOW, 4, 1):  # fewer, should a long window hold more wander than is allowed for
+            bands = era[max(0, middle - window) : middle + window]
+            span = self._lines(bands).span(at)
+            if span is not None:
+                return span
+        nearest = era[min(middle, len(era) - 1)]
+        return Span(nearest.low, nearest.high, -self._drift, self._drift)
+
+
+def align(instant: Instant, to: Domain, relations: Iterable[Relation]) -> Aligned:
+    """Return a moment on another clock, and how far off that may be.
+
+    Args:
+        instant: the moment.
+        to: the clock that is asked for.
+        relations: what is known; used in either direction, and one after the other where no single one leads there.
+
+    Raises:
+        ClockDomainError: none of them leads from the one clock to the other.
+    """
+    known = list(relations)
+    reached: dict[Domain, Aligned] = {instant.domain: Aligned(instant, 0)}
+    frontier = deque([instant.domain])
+    while frontier and to not in reached:
+        domain = frontier.popleft()
+        here = reached[domain]
+        for relation in known:
+            if relation.ours == domain and relation.theirs not in reached:
+                there = relation.to_theirs(here.instant)
+            elif relation.theirs == domain and relation.ours not in reached:
+                there = relation.to_ours(here.instant)
+            else:
+                continue
+            reached[there.instant.domain] = Aligned(there.instant, here.uncertainty_ns + there.uncertainty_ns)
+            frontier.append(there.instant.domain)
+    if to not in reached:
+        raise ClockDomainError(f"nothing relates the {instant.domain} to the {to}; record probes between them")
+    return reached[to]
+
+
+def _half(span: Span) -> int:
+    return int((span.high - span.low) / 2) + 1

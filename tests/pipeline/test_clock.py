@@ -1,0 +1,125 @@
+"""Clocks of other machines: what is said of them is true, and what is not known is said."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.clock import Probe, Relation, align
+from pipeline.clock_domain import Device, Instant, Mono, Wall
+from pipeline.errors import ClockDomainError
+
+HERE, THERE = Mono("terminal", "a" * 32), Mono("pilot1", "b" * 32)
+MS = 1_000_000
+S = 1000 * MS
+
+
+class Clock:
+    """A clock that drifts, wanders a little and can be stepped; times of the world are ns of `HERE`."""
+
+    def __init__(self, offset: int, ppm: float) -> None:
+        self.offset, self.ppm = offset, ppm
+        self.steps: list[tuple[int, int]] = []
+
+    def at(self, now: int) -> int:
+        jumped = sum(size for moment, size in self.steps if now >= moment)
+        return round(now * (1 + self.ppm * 1e-6)) + self.offset + jumped
+
+
+def burst(clock: Clock, now: int, rng: random.Random, *, probes: int = 8, way: int = 200_000) -> list[Probe]:
+    """Ask a few times, over ways that take different and changing times there and back."""
+    found = []
+    for _ in range(probes):
+        there, back = (way + int(rng.expovariate(1 / (3 * way))) for _ in range(2))
+        received, answered = now + there, now + there + 30_000
+        found.append(Probe(now, clock.at(received), clock.at(answered), answered + back))
+        now = answered + back + 100_000
+    return found
+
+
+def watched(clock: Clock, seconds: int, rng: random.Random, relation: Relation, start: int = 0) -> None:
+    for second in range(start, seconds, 2):
+        relation.add(burst(clock, second * S, rng))
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32), ppm=st.floats(-100, 100), offset=st.integers(-(10**15), 10**15))
+def test_the_error_is_within_the_stated_uncertainty(seed: int, ppm: float, offset: int) -> None:
+    """Whatever the drift and however asymmetric the ways: the truth is where it is said to be, before, in and after."""
+    rng, clock, relation = random.Random(seed), Clock(offset, ppm), Relation(HERE, THERE)
+    watched(clock, 60, rng, relation)
+
+    for now in [rng.randrange(0, 60 * S) for _ in range(5)] + [90 * S]:
+        there = relation.to_theirs(Instant(now, HERE))
+        assert abs(there.instant.ns - clock.at(now)) <= there.uncertainty_ns
+        here = relation.to_ours(Instant(clock.at(now), THERE))
+        assert abs(here.instant.ns - now) <= here.uncertainty_ns
+
+
+def test_a_step_of_200_ms_under_50_ppm_is_found_and_bounded() -> None:
+    """The step is told with size and place; on both sides of it times are good to half a millisecond."""
+    rng, clock, relation = random.Random(1), Clock(7 * S, 50.0), Relation(HERE, THERE)
+    clock.steps.append((61 * S, 200 * MS))
+    watched(clock, 120, rng, relation)
+
+    (step,) = relation.steps
+    assert step.after <= 61 * S <= step.before
+    assert abs(step.size_ns - 200 * MS) < MS
+    for now in (10 * S, 59 * S, 63 * S, 119 * S):
+        there = relation.to_theirs(Instant(now, HERE))
+        assert abs(there.instant.ns - clock.at(now)) <= there.uncertainty_ns < MS // 2
+    beside = relation.to_theirs(Instant(61 * S - 1, HERE))  # nobody knows when between two bursts it was
+    assert abs(beside.instant.ns - clock.at(61 * S - 1)) <= beside.uncertainty_ns
+    assert beside.uncertainty_ns >= 100 * MS
+
+
+def test_uncertainty_grows_with_the_time_since_the_last_probe() -> None:
+    """Nothing is promised of a clock that was not asked for an hour."""
+    rng, clock, relation = random.Random(2), Clock(0, 20.0), Relation(HERE, THERE)
+    watched(clock, 60, rng, relation)
+
+    soon, late = (relation.to_theirs(Instant(at * S, HERE)).uncertainty_ns for at in (60, 3660))
+    assert soon < late
+    assert abs(relation.to_theirs(Instant(3660 * S, HERE)).instant.ns - clock.at(3660 * S)) <= late
+
+
+def test_times_of_different_clocks_cannot_be_subtracted() -> None:
+    """The error names both clocks and the way out."""
+    with pytest.raises(ClockDomainError, match=r"terminal.*pilot1.*align"):
+        Instant(5, HERE) - Instant(3, THERE)
+    with pytest.raises(ClockDomainError, match="camera"):
+        assert Instant(5, HERE) < Instant(3, Device("camera"))
+    assert Instant(5, HERE) - Instant(3, HERE) == 2
+
+
+def test_align_crosses_several_clocks_and_adds_what_is_not_known() -> None:
+    """From a Pilot's clock over the Terminal's to the Terminal's wall clock."""
+    rng, clock = random.Random(3), Clock(3 * S, -30.0)
+    pilot, wall = Relation(HERE, THERE), Relation(HERE, Wall("terminal"))
+    watched(clock, 60, rng, pilot)
+    for second in range(0, 60, 10):
+        wall.add([Probe(second * S, second * S + 10**18, second * S + 10**18, second * S + 1000)])
+
+    found = align(Instant(clock.at(30 * S), THERE), Wall("terminal"), [wall, pilot])
+    one = pilot.to_ours(Instant(clock.at(30 * S), THERE))
+    assert abs(found.instant.ns - (30 * S + 10**18)) <= found.uncertainty_ns
+    assert found.uncertainty_ns > one.uncertainty_ns
+
+
+def test_align_refuses_what_nothing_relates() -> None:
+    """No guess is made, before the first probe neither."""
+    with pytest.raises(ClockDomainError, match="nothing relates"):
+        align(Instant(0, HERE), THERE, [])
+    with pytest.raises(ClockDomainError, match="not compared yet"):
+        align(Instant(0, HERE), THERE, [Relation(HERE, THERE)])
+
+
+def test_answers_that_cannot_be_true_are_left_out() -> None:
+    """A probe that came back before it could is no measurement."""
+    relation = Relation(HERE, THERE)
+    assert relation.add([Probe(sent=10, received=5, answered=500, returned=20)]) is None
+    with pytest.raises(ClockDomainError):
+        relation.difference(0)
