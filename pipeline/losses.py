@@ -12,6 +12,14 @@ LAPPED: Final = "lapped"
 """The writer overwrote it before it was read."""
 LINK: Final = "link"
 """It was given up because the link was down or too slow."""
+SPOOLED: Final = "spooled"
+"""It is in the Pilot's spool and comes by the backfill: pending, until it is stored."""
+SPOOL_FULL: Final = "spool_full"
+"""The spool had no room for it, or its disk no longer took anything."""
+DAMAGED: Final = "damaged"
+"""The spool's file does not hold it as it was written."""
+LIVE: Final = "live"
+"""A hole between backfilled items, which went by the live stream: not lost at all."""
 
 
 class Loss(NamedTuple):
