@@ -7,6 +7,7 @@ PipelineError
 │   └── NotLoopbackError        binding beyond this machine without keys
 ├── StreamError                 streams of blocks between machines
 │   ├── BlockError              the peer's, or damage on the way: bytes that are no block of this stream
+│   ├── SpoolError              the folder of a spool cannot be used
 │   ├── UnknownCodecError       a codec that is not registered here
 │   └── UnknownStreamError      you named a stream that was never added
 ├── MessageError                messages, sessions and the links they travel
@@ -63,6 +64,10 @@ class StreamError(PipelineError):
 
 class BlockError(StreamError, ValueError):
     """Bytes that are no block of this stream: damaged on the way, or made by somebody else; they are not stored."""
+
+
+class SpoolError(StreamError):
+    """A spool's folder cannot be made or read, or another Pilot uses it; name another, or stop that Pilot."""
 
 
 class UnknownCodecError(StreamError, KeyError):

@@ -1,7 +1,8 @@
 """The Pilot's end of the wire: one thread that sends every stream's blocks to the Terminal.
 
 It owns a DEALER of the data context, a lossless reader of each ring, and nothing else.  A source never waits for the
-link: what cannot be sent in time is given up, counted, and told to the Terminal in-band (`forward_stream`).
+link: what cannot be sent in time goes into the spool, or without one is given up, counted, and told to the Terminal
+in-band (`forward_stream`).
 Streams share the link fairly: one block each in turn.
 """
 
@@ -17,16 +18,19 @@ from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from .channel import Credit, Open, Opened, Refused, from_frames, to_frames
 from .errors import BlockError, ClosedError, UnknownStreamError
+from .forward_backfill import RATE_BYTES_S, Backfiller
 from .forward_feed import Feed, FeedOptions, Origin
 from .forward_report import ForwardMeter, ForwardReport, report_of
+from .forward_stream import Spill
 from .notify import Notices
 from .wakeup import Wakeup
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from shm import Counters
 
+    from .spool import Spool
     from .transport import Context, Socket
 
 ROUNDS: Final = 8
@@ -57,6 +61,8 @@ class Forwarder:
         endpoint: the Terminal's data endpoint, ``tcp://host:port``.
         counters: page to count in, or None.
         buffer_bytes: kernel buffer of the socket; None is the system's default.
+        spool: keeps what lossless streams cannot send in time, until the recording has it; the forwarder closes it.
+        backfill_bytes_s: bytes a second that the link may carry of what was spooled.
 
     Use as a context manager, or `close`.
     """
@@ -70,6 +76,8 @@ class Forwarder:
         counters: Counters | None = None,
         *,
         buffer_bytes: int | None = SEND_BUFFER,
+        spool: Spool | None = None,
+        backfill_bytes_s: float = RATE_BYTES_S,
     ) -> None:
         self._pilot_id = pilot_id
         self._rig = rig
@@ -77,6 +85,8 @@ class Forwarder:
         self._endpoint = endpoint
         self._counters = counters
         self._buffer_bytes = buffer_bytes
+        self._spool = spool
+        self._backfiller = Backfiller(spool, backfill_bytes_s) if spool is not None else None
         self._feeds: dict[str, Feed] = {}
         self._meters: dict[str, ForwardMeter] = {}
         self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
@@ -114,23 +124,24 @@ class Forwarder:
             UnknownCodecError: no such codec.
         """
         options = FeedOptions(ring or f"{self._rig}/{stream}", codec, seconds, slots, lossless)
-        feed = Feed(stream, self._pilot_id, options)
+        feed = Feed(stream, self._pilot_id, options, self._spool)
         meter = ForwardMeter(self._counters, feed) if self._counters is not None else None  # its page is the caller's
         self._call(lambda: self._add(feed, meter))
 
-    def start(self, stream: str, origin: Origin = "now") -> int | None:
+    def start(self, stream: str, origin: Origin = "now", *, run: str = "") -> int | None:
         """Begin a run of a stream.
 
         Args:
             stream: which.
             origin: first sequence (the ring may retain it from before: pre-trigger); ``now``; or ``resume``, after a
                 restart of the Pilot, to go on with the run that the Terminal's ring holds.
+            run: names the recording; what is spooled belongs to it.
 
         Returns:
             The first sequence; None if the ring does not exist yet (it will begin at its first item) or the Terminal
             will say.
         """
-        return self._call(lambda: self._feed(stream).start(origin, time.monotonic()))
+        return self._call(lambda: self._feed(stream).start(origin, time.monotonic(), run))
 
     def stop(self, stream: str, end: int | None = None) -> None:
         """End a run at sequence `end`, or at what is published now; `finished` says when the Terminal has it all."""
@@ -143,6 +154,10 @@ class Forwarder:
     def state(self) -> dict[str, ForwardReport]:
         """Return where every stream stands."""
         return self._call(lambda: {name: report_of(feed) for name, feed in self._feeds.items()})
+
+    def durable(self, run: str, ranges: Mapping[str, Mapping[int, list[tuple[int, int]]]]) -> None:
+        """Take what a recording holds on its disk: ranges of sequences, by stream and birth."""
+        self._call(lambda: self._durable(run, ranges))
 
     @property
     def is_linked(self) -> bool:
@@ -182,6 +197,7 @@ class Forwarder:
                 break
         for feed in feeds:
             feed.release()
+        work += self._backfill(now)
         if now >= self._count_at:
             self._count_at = now + COUNT_S
             self._count()
@@ -202,7 +218,10 @@ class Forwarder:
             raise
         finally:
             for feed in self._feeds.values():
+                feed.rescue()
                 feed.close()
+            if self._backfiller is not None:
+                self._backfiller.close()
             self._disconnect()
             self._notices.close()
 
@@ -216,6 +235,8 @@ class Forwarder:
         effect = machine.step(ring, now)
         if effect is None:
             return 0
+        if isinstance(effect, Spill):
+            return feed.spill(effect)
         if isinstance(effect, Open):
             socket.send(to_frames(effect))
             return 1
@@ -224,6 +245,21 @@ class Forwarder:
             return 0
         feed.sent(effect, block)
         return 1
+
+    def _backfill(self, now: float) -> int:
+        """Send of the spool what the live streams leave room for."""
+        if self._backfiller is None or self._socket is None:
+            return 0
+        may_send = not any(feed.wants_link for feed in self._feeds.values())
+        return self._backfiller.step(self._socket, now, may_send=may_send)
+
+    def _durable(self, run: str, ranges: Mapping[str, Mapping[int, list[tuple[int, int]]]]) -> None:
+        for stream, births in ranges.items():
+            for birth, runs in births.items():
+                if stream in self._feeds and runs:
+                    self._feeds[stream].durable(run, birth, max(end for _, end in runs))
+                if self._backfiller is not None:
+                    self._backfiller.durable(run, stream, birth, runs)
 
     def _receive(self, now: float) -> int:
         count = 0
@@ -234,6 +270,8 @@ class Forwarder:
             except BlockError as error:
                 log.warning("forwarder %s: from the Terminal: %s", self._pilot_id, error)
                 continue
+            if self._backfiller is not None:
+                self._backfiller.receive(message, now)
             feed = self._feeds.get(getattr(message, "stream", ""))
             machine = feed.machine if feed is not None else None
             if machine is None:
@@ -270,6 +308,8 @@ class Forwarder:
         self._is_up = is_up
         for feed in self._feeds.values():
             feed.link(is_up, now)
+        if self._backfiller is not None:
+            self._backfiller.link(is_up)
 
     def _connect(self) -> None:
         identity = f"{self._pilot_id}/{secrets.token_hex(4)}".encode()

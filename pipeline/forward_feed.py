@@ -13,18 +13,22 @@ from typing import TYPE_CHECKING, Final, Literal
 from shm import RingReader, SegmentNotFoundError, ShmError
 
 from .codec import encoder_of
-from .forward_stream import ForwardStream, RingState
-from .losses import LAPPED, LINK
+from .forward_stream import ForwardStream, RingState, Spill
+from .losses import LAPPED, LINK, SPOOL_FULL, SPOOLED
 from .ring_cutter import RingCutter
 
 if TYPE_CHECKING:
     from .block import Block
     from .forward_stream import Cut
+    from .spool import Spool
+    from .spool_run import SpoolRun
 
 LOOK_S: Final = 0.1
 """A ring that is not there, or was replaced, is looked for this often."""
 SLOW_S: Final = 0.2
 """What may wait for the link when a stream is not lossless."""
+
+REASONS: Final = (LAPPED, LINK, SPOOLED, SPOOL_FULL)
 
 Origin = int | Literal["now", "resume"]
 
@@ -74,10 +78,14 @@ class Feed:
         stream: its name, the sensor's address.
         reader_name: what the lossless reader calls itself in the ring's table.
         options: see `FeedOptions`.
+        spool: where what cannot leave is kept, if the stream is lossless.
     """
 
-    def __init__(self, stream: str, reader_name: str, options: FeedOptions) -> None:
+    def __init__(self, stream: str, reader_name: str, options: FeedOptions, spool: Spool | None = None) -> None:
         encoder_of(options.codec)  # an unknown name is refused here, in the caller's thread
+        self._spool = spool if options.lossless else None
+        self._spool_run: SpoolRun | None = None
+        self._run = ""
         self.stream = stream
         self.options = options
         self.reader: RingReader | None = None
@@ -92,7 +100,7 @@ class Feed:
         self._look_at = 0.0
         self._is_replaced = False
         self._seen = (0, 0)
-        self._earlier = dict.fromkeys((LAPPED, LINK), 0)
+        self._earlier = dict.fromkeys(REASONS, 0)
         self._link_is_up = False
         self._waited = False
 
@@ -108,9 +116,10 @@ class Feed:
         """Whether a run goes on whose Terminal has not said that it has everything."""
         return self.is_running and not self.is_finished
 
-    def start(self, origin: Origin, now: float) -> int | None:
-        """Begin a run; return its first sequence, None while nobody knows it."""
+    def start(self, origin: Origin, now: float, run: str = "") -> int | None:
+        """Begin a run, called `run`; return its first sequence, None while nobody knows it."""
         self._leave()
+        self._run = run
         self.is_running, self._is_stopping, self._stop_at = True, False, None
         self._origin = origin
         self._attach(now)
@@ -152,6 +161,40 @@ class Feed:
         if self.machine is not None:
             self.machine.done(cut)
             self.counts.add(block, self.machine.spec.item_bytes)
+
+    def spill(self, effect: Spill) -> int:
+        """Put a block into the spool; return 1, or 0 if its items were overwritten meanwhile."""
+        block, machine = self.block(effect.cut), self.machine
+        if block is None or machine is None or self._spool is None or self._spool_run is None:
+            return 0
+        machine.spilled(effect, is_kept=self._spool.put(self._spool_run, block))
+        return 1
+
+    def rescue(self) -> None:
+        """Put everything that has not left into the spool: the process ends."""
+        machine = self.machine
+        if machine is None or self._spool_run is None or not self.is_unanswered:
+            return
+        machine.abandon()
+        while (ring := self.look(0.0)) is not None:
+            effect = machine.step(ring, 0.0)
+            if not isinstance(effect, Spill) or not self.spill(effect):
+                return
+
+    def durable(self, run: str, birth: int, end: int) -> None:
+        """Note that the recording holds everything below `end` of a birth."""
+        if self.machine is not None and run == self._run and birth == self.machine.spec.birth:
+            self.machine.durable(end)
+
+    @property
+    def pending(self) -> int:
+        """Items of this run that are in the spool."""
+        return self._spool.pending(self.stream, self._run) if self._spool is not None else 0
+
+    @property
+    def wants_link(self) -> bool:
+        """Whether more of it waits than one block."""
+        return self.machine is not None and (self.machine.is_waiting or self.lag > self.machine.spec.block_items)
 
     def release(self) -> None:
         """Let the ring's writer overwrite what nobody will ask for again."""
@@ -241,7 +284,17 @@ class Feed:
         if not options.lossless:
             keep = most = min(keep, max(2 * spec.block_items, int(SLOW_S * (spec.rate or 0.0))))
         start = reader.published if origin is None else origin
-        self.machine = ForwardStream(spec, origin=origin, start=start, keep=keep, most=most)
+        if self._spool is not None:
+            self._spool_run = self._spool.run(self._run, spec)
+        self.machine = ForwardStream(
+            spec,
+            origin=origin,
+            start=start,
+            keep=keep,
+            most=most,
+            spooled=self._spool_run,
+            reserve=reader.slots // 4 if self._spool is not None else 0,
+        )
         self._seen = (reader.epoch, reader.published)
         self._is_replaced = False
         self.machine.link(self._link_is_up, now)
@@ -251,7 +304,7 @@ class Feed:
     def _leave(self) -> None:
         for reason in self._earlier:
             self._earlier[reason] = self.dropped(reason)
-        self.machine = self._cutter = None
+        self.machine = self._cutter = self._spool_run = None
         if self.reader is not None:
             self.reader.close()
             self.reader = None

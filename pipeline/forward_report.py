@@ -8,14 +8,26 @@ from typing import TYPE_CHECKING, Final
 
 from shm import ShmError
 
-from .losses import LAPPED, LINK
+from .forward_feed import REASONS
+from .losses import LAPPED, LINK, SPOOL_FULL, SPOOLED
 
 if TYPE_CHECKING:
     from shm import Counter, Counters
 
     from .forward_feed import Feed
 
-COUNTED: Final = ("sent_items", "sent_blocks", "sent_bytes", "raw_bytes", "dropped.link", "dropped.lapped", "lag")
+COUNTED: Final = (
+    "sent_items",
+    "sent_blocks",
+    "sent_bytes",
+    "raw_bytes",
+    "dropped.link",
+    "dropped.lapped",
+    "dropped.spool_full",
+    "spooled",
+    "pending",
+    "lag",
+)
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +47,8 @@ class ForwardReport:
     refusal: str
     """What the Terminal said when it would not take the stream; empty if it took it."""
     birth: int | None = None
+    pending: int = 0
+    """Items of this run that the spool keeps until the recording has them."""
 
 
 class ForwardMeter:
@@ -59,6 +73,9 @@ class ForwardMeter:
             "raw_bytes": counts.raw_bytes,
             "dropped.link": feed.dropped(LINK),
             "dropped.lapped": feed.dropped(LAPPED),
+            "dropped.spool_full": feed.dropped(SPOOL_FULL),
+            "spooled": feed.dropped(SPOOLED),
+            "pending": feed.pending,
             "lag": feed.lag,
         }
         for name, counter in self._counters.items():
@@ -68,9 +85,10 @@ class ForwardMeter:
 def report_of(feed: Feed) -> ForwardReport:
     """Return where a stream stands."""
     machine = feed.machine
-    dropped = {reason: count for reason in (LINK, LAPPED) if (count := feed.dropped(reason))}
+    dropped = {reason: count for reason in REASONS if (count := feed.dropped(reason))}
     if machine is None:
-        return ForwardReport("waiting" if feed.is_running else "stopped", None, 0, 0, 0, 0, dropped, "")
+        state = "waiting" if feed.is_running else "stopped"
+        return ForwardReport(state, None, 0, 0, 0, 0, dropped, "", pending=feed.pending)
     # A ring that was replaced is drained, but the run is not over before its END.
     is_between = machine.is_finished and not machine.has_ended
     return ForwardReport(
@@ -83,4 +101,5 @@ def report_of(feed: Feed) -> ForwardReport:
         dropped,
         machine.refusal,
         machine.spec.birth,
+        feed.pending,
     )

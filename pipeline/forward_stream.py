@@ -10,6 +10,10 @@ F3  When the link goes down, everything from `acked` on counts as not sent; what
 F4  A stream whose link is down keeps `keep` items of the ring, then gives up its oldest blocks; one whose link is too
     slow keeps `most`.  While the link is up a ring that can wait waits instead: that is what back-pressure is for.
 F5  The run is over when the Terminal has its END, not when it was sent.
+F6  What is given up goes into the spool, if there is one; on the wire it is a loss of reason `spooled`, and its
+    backfill is another stream's business.
+F7  The ring keeps what is not durable in the recording, as far as a quarter of it: a Terminal whose rings are gone gets
+    that again.
 
     IDLE ──link up: Open──► OPENING ──Opened──► OPEN ──END acked──► FINISHED
       ▲                        │ Refused          │
@@ -27,11 +31,12 @@ from typing import TYPE_CHECKING, Final
 from .block import BlockFlag
 from .channel import Open
 from .credit import Allowance
-from .losses import LAPPED, LINK, LossLog
+from .losses import LAPPED, LINK, SPOOL_FULL, SPOOLED, LossLog
 
 if TYPE_CHECKING:
     from .channel import Credit, Opened, Refused
     from .losses import Loss
+    from .spool_run import SpoolRun
     from .stream_spec import StreamSpec
 
 RETRY_S: Final = 1.0
@@ -77,6 +82,13 @@ class Cut:
     epoch: int
 
 
+@dataclass(frozen=True, slots=True)
+class Spill:
+    """Effect: put items [first, first + count) into the spool as one block, then say `spilled`."""
+
+    cut: Cut
+
+
 class ForwardStream:
     """Decides what of one ring generation is sent when.
 
@@ -86,9 +98,21 @@ class ForwardStream:
         start: where to begin if the Terminal holds nothing of this run.
         keep: items that may wait in the ring for a link that is down (F4) ...
         most: ... and for one that is slow.
+        spooled: what the spool has of this run, if there is a spool.
+        reserve: items that the ring keeps for a recording that is not durable yet (F7).
     """
 
-    def __init__(self, spec: StreamSpec, *, origin: int | None, start: int, keep: int, most: int) -> None:
+    def __init__(
+        self,
+        spec: StreamSpec,
+        *,
+        origin: int | None,
+        start: int,
+        keep: int,
+        most: int,
+        spooled: SpoolRun | None = None,
+        reserve: int = 0,
+    ) -> None:
         self.spec = spec
         self.state = ForwardState.IDLE
         self.losses = LossLog()
@@ -98,6 +122,11 @@ class ForwardStream:
         self.stop_at: int | None = None
         self._origin = origin
         self._keep, self._most = keep, most
+        self._spooled = spooled
+        self._reserve = reserve
+        self._durable = start
+        self._spill_to: int | None = None
+        """Down to this many waiting items the spool takes on, once it has begun."""
         self._epoch = spec.epoch
         self._cuts: deque[tuple[int, int]] = deque()
         self._opening = 0
@@ -118,7 +147,26 @@ class ForwardStream:
     @property
     def needed(self) -> int:
         """First sequence that the ring must keep for us."""
-        return self.losses.run_end(self.acked)
+        return self.losses.run_end(self._safe)
+
+    @property
+    def _safe(self) -> int:
+        """First sequence that a Terminal without rings might need again (F7)."""
+        return min(self.acked, max(self._durable, self.acked - self._reserve))
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether blocks of it could leave if the link took more."""
+        return self.state is ForwardState.OPEN and not self.allowance.can_spend(self._cost)
+
+    def durable(self, end: int) -> None:
+        """Everything below `end` that was not lost is in the recording's files."""
+        self._durable = max(self._durable, end)
+
+    def abandon(self) -> None:
+        """Give up whatever has not left: the process ends."""
+        self._keep = self._most = 0
+        self._is_up, self._down_since = False, float("-inf")
 
     @property
     def is_finished(self) -> bool:
@@ -179,17 +227,19 @@ class ForwardStream:
             self._rewind(self.acked)
             self._go_idle(now + RETRY_S)
 
-    def step(self, ring: RingState, now: float) -> Open | Cut | None:
+    def step(self, ring: RingState, now: float) -> Open | Cut | Spill | None:
         """Return what to do next, None if nothing now.  A `Cut` counts only when the shell says `done`."""
         if self.is_finished:
             return None
         self._note_epoch(ring)
         self._note_lapped(ring)
-        self._give_up(ring, now)
+        spill = self._give_up(ring, now)
+        if spill is not None:
+            return spill
         if self.state is ForwardState.IDLE and self._is_up and now >= self._retry_at:
             self.state = ForwardState.OPENING
             self._opening += 1
-            return Open(self._opening, self.spec, self._origin, self.acked)
+            return Open(self._opening, self.spec, self._origin, self._safe)
         if self.state is not ForwardState.OPEN:
             return None
         if not self._ends_run and ring.is_final and self.acked == ring.published:
@@ -204,6 +254,12 @@ class ForwardStream:
             self.sent = self.losses.run_end(self.told)
         self.allowance.spend(self._cost)
         self._end_is_sent = bool(cut.flags & BlockFlag.END)
+
+    def spilled(self, spill: Spill, *, is_kept: bool) -> None:
+        """The spool took the block, or had no room for it."""
+        end = spill.cut.first + spill.cut.count
+        self.losses.add(self.sent, end, SPOOLED if is_kept else SPOOL_FULL)
+        self.sent = max(self.sent, end)
 
     def _next_cut(self, ring: RingState) -> Cut | None:
         loss = self.losses.at(self.told)
@@ -256,21 +312,46 @@ class ForwardStream:
             margin = min((ring.published - ring.oldest) // 8, self._keep)
             self._drop(ring, ring.oldest + margin, LAPPED)
 
-    def _give_up(self, ring: RingState, now: float) -> None:
+    def _give_up(self, ring: RingState, now: float) -> Spill | None:
         """Make room in a ring whose items do not leave (F4)."""
+        most = self._most_waiting(now)
+        waiting = ring.published - self.sent
+        if self._spooled is None:
+            if most is not None and waiting > most:
+                self._drop(ring, ring.published - most, LINK)
+            return None
+        if most is not None and waiting > most:
+            self._spill_to = min(most, self._keep)  # many at once: each stretch is a file of its own in the recording
+        elif self._spill_to is not None and waiting <= self._spill_to:
+            self._spill_to = None
+        return self._spill(ring, self._spooled) if self._spill_to is not None else None
+
+    def _most_waiting(self, now: float) -> int | None:
+        """Return how many items may wait in the ring now, None for any number."""
         if self._is_up:
             self._down_since = None
         elif self._down_since is None:
             self._down_since = now
         down_s = 0.0 if self._down_since is None else now - self._down_since
         if self.spec.can_wait and down_s < GRACE_S:
-            return
-        is_away = down_s >= BLIP_S or now < self._retry_at
-        is_starved = self.state is ForwardState.OPEN and not self.allowance.can_spend(self._cost)
+            return None
+        if down_s >= BLIP_S or now < self._retry_at:
+            return self._keep
         # While credit trickles in, catching up from a full ring must not cost what could still be sent.
-        most = self._keep if is_away else self._most if is_starved else None
-        if most is not None and ring.published - self.sent > most:
-            self._drop(ring, ring.published - most, LINK)
+        return self._most if self.is_waiting else None
+
+    def _spill(self, ring: RingState, spooled: SpoolRun) -> Spill | None:
+        """Return the next block to spill, None while it is not whole."""
+        limit = self._limit(ring)
+        published = ring.published if limit is None else min(ring.published, limit)
+        while True:
+            count = min(published - self.sent, self.spec.block_items)
+            if count <= 0 or (count < self.spec.block_items and (limit is None or ring.published < limit)):
+                return None
+            end = self.sent + count
+            if spooled.covered(self.sent, end) != [(self.sent, end)]:
+                return Spill(self._cut(self.sent, count, BlockFlag.NONE, None))
+            self._lose(end, SPOOLED)  # spilled before the link broke
 
     def _drop(self, ring: RingState, sequence: int, reason: str) -> None:
         """Give up whole blocks until `sequence` is reached, never beyond what is published or must be cut (F2)."""
@@ -282,6 +363,14 @@ class ForwardStream:
             end = ring.published - (ring.published - self.sent) % size
         if limit is not None and (end > limit or limit == ring.published):
             end = limit
+        self._lose(end, reason)
+
+    def _lose(self, end: int, reason: str) -> None:
+        """Note that everything from `sent` to `end` does not go; what an earlier process spooled is not lost."""
+        for first, last in self._spooled.covered(self.sent, end) if self._spooled is not None else ():
+            self.losses.add(self.sent, first, reason)
+            self.losses.add(first, last, SPOOLED)
+            self.sent = last
         self.losses.add(self.sent, end, reason)
         self.sent = max(self.sent, end)
 

@@ -19,6 +19,7 @@ from .channel import Open, Opened, Refused, Word, from_frames, to_frames
 from .errors import BlockError, PipelineError, StreamError, TransportError
 from .ingest_ring import IngestRing
 from .ingest_stream import IngestStream, Verdict
+from .losses import LIVE, SPOOLED
 from .transport import Context, Poller, port_of
 from .wakeup import Wakeup
 
@@ -313,6 +314,7 @@ class _Counts:
             "received_blocks",
             "received_bytes",
             "received_lost",
+            "received_spooled",
             *(f"refused.{r}" for r in REASONS),
         )
         for name in names:
@@ -323,8 +325,9 @@ class _Counts:
         self._add(f"{header.stream}.received_items", header.count)
         self._add(f"{header.stream}.received_blocks", 1)
         self._add(f"{header.stream}.received_bytes", header.payload_bytes)
-        if header.lost:
-            self._add(f"{header.stream}.received_lost", header.lost)
+        if header.lost and header.lost_reason != LIVE:
+            kind = "spooled" if header.lost_reason == SPOOLED else "lost"
+            self._add(f"{header.stream}.received_{kind}", header.lost)
 
     def refused(self, stream: str, why: str) -> None:
         self._add(f"{stream}.refused.{why}" if stream else f"ingest.refused.{why}", 1)

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from shm import BlobReader, BlobWriter, ShmError, segment_name
 
+from .backfill_name import is_backfill
 from .block import Block, BlockHeader
 from .errors import BlockError
 from .notify import Notifier
+from .stream_spec import StreamSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from .stream_spec import StreamSpec
     from .transport import Context
 
 JOIN_S: Final = 0.05
@@ -62,13 +63,13 @@ class IngestRing:
         except ShmError:
             self._notifier.close()
             raise
-        self._shape = (spec.slot_bytes, spec.slots)
+        self._shape = _shape(spec)
         self._taken = self._writer.published
         self._keep_until = time.monotonic() + PATIENCE_S
 
     def fits(self, spec: StreamSpec) -> bool:
         """Tell whether blocks of this spec can go into the ring as it is."""
-        return (spec.slot_bytes, spec.slots) == self._shape
+        return _shape(spec) == self._shape
 
     @property
     def room(self) -> int:
@@ -111,6 +112,12 @@ class IngestRing:
         return f"<IngestRing {self.name} room={self.room} parked={len(self._parked)}>"
 
 
+def _shape(spec: StreamSpec) -> tuple[Any, ...]:
+    """Return what a ring must have in common with a stream: of a backfill also whose it is, which its meta says."""
+    whose = (spec.birth, spec.meta.get("run")) if is_backfill(spec.stream) else ()
+    return spec.slot_bytes, spec.slots, *whose
+
+
 def _left_behind(name: str, spec: StreamSpec) -> tuple[Mapping[str, Any], BlockHeader | None]:
     """Return the meta that the ring must have, and the header of the last block that a dead ingest put into it.
 
@@ -123,9 +130,11 @@ def _left_behind(name: str, spec: StreamSpec) -> tuple[Mapping[str, Any], BlockH
     except ShmError:
         return meta, None
     try:
-        if reader.max_bytes != spec.slot_bytes or reader.meta.get("slots") != spec.slots:
+        if reader.max_bytes != spec.slot_bytes or _shape(StreamSpec.from_meta(dict(reader.meta))) != _shape(spec):
             return meta, None
         return reader.meta, _last_header(reader)
+    except BlockError:  # no ring of a stream
+        return meta, None
     finally:
         reader.close()
 
