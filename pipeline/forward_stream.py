@@ -43,6 +43,8 @@ RETRY_S: Final = 1.0
 """Pause after a refusal."""
 BLIP_S: Final = 0.2
 """A link that is back within this costs nothing but what is lapped."""
+HURRY_S: Final = 0.5
+"""A run that is to end and gets no credit for so long is ended by way of the spool."""
 GRACE_S: Final = 1.0
 """So long a link may be away before a ring that can wait loses blocks; its writer waits no longer than that anyhow."""
 
@@ -125,6 +127,7 @@ class ForwardStream:
         self._spooled = spooled
         self._reserve = reserve
         self._durable = start
+        self._starved_since: float | None = None
         self._spill_to: int | None = None
         """Down to this many waiting items the spool takes on, once it has begun."""
         self._epoch = spec.epoch
@@ -214,6 +217,7 @@ class ForwardStream:
         if message.opening != self._opening or self.state is not ForwardState.OPEN:
             return
         self.allowance.raise_to(message.limit)
+        self._starved_since = None
         if self.acked <= message.next <= self.told:
             self.acked = message.next
             self.losses.settle(message.next)
@@ -333,12 +337,23 @@ class ForwardStream:
         elif self._down_since is None:
             self._down_since = now
         down_s = 0.0 if self._down_since is None else now - self._down_since
+        if self._is_held_up(down_s, now):
+            return 0
         if self.spec.can_wait and down_s < GRACE_S:
             return None
         if down_s >= BLIP_S or now < self._retry_at:
             return self._keep
         # While credit trickles in, catching up from a full ring must not cost what could still be sent.
         return self._most if self.is_waiting else None
+
+    def _is_held_up(self, down_s: float, now: float) -> bool:
+        """Tell whether the end of the run waits for a link that does not carry what is left of it."""
+        if not self.is_waiting:
+            self._starved_since = None
+        elif self._starved_since is None:
+            self._starved_since = now
+        starved_s = 0.0 if self._starved_since is None else now - self._starved_since
+        return self._spooled is not None and self.stop_at is not None and max(down_s, starved_s) >= HURRY_S
 
     def _spill(self, ring: RingState, spooled: SpoolRun) -> Spill | None:
         """Return the next block to spill, None while it is not whole."""

@@ -5,11 +5,14 @@ P1  What `put` took is kept until it is known to be durable in the recording, ov
 P2  Files never grow beyond the budget together: `put` then refuses, and what is refused is lost, newest first.
 P3  Only `forget` removes anything, and only what the Terminal read from its files.
 
-A spool belongs to one thread of one process: a lock on its folder keeps a second Pilot of the same name out.
+A spool belongs to one thread of one process: a lock on its folder keeps a second Pilot of the same name out.  The
+folder is there only while something is kept.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -43,7 +46,7 @@ class Spool:
     """Blocks on disk.
 
     Args:
-        folder: where; made when missing, readable for its owner only.
+        folder: where; made when it is needed, readable for its owner only.
         pilot: whose streams they are.
         budget_bytes: what its files may take together.
 
@@ -66,12 +69,11 @@ class Spool:
         self._dirty: set[Key] = set()
         self._syncs: list[Future[None]] = []
         self._syncer = ThreadPoolExecutor(1, "spool sync")
-        try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._lock_fd = _locked(folder / LOCK)
-        except OSError as error:
-            raise SpoolError(f"the spool {folder} cannot be used: {error.strerror}; name another folder") from error
-        self._find_old()
+        self._lock_fd: int | None = None
+        _check_place(folder)
+        if folder.is_dir():
+            self._claim()
+            self._find_old()
 
     def run(self, run: str, spec: StreamSpec) -> SpoolRun:
         """Return what is spooled of a run of a stream's birth, nothing yet if it is new."""
@@ -89,10 +91,11 @@ class Spool:
         if self.bytes + size > self.budget_bytes:
             return self._refuse(f"{self.bytes} of {self.budget_bytes} bytes are taken")
         try:
+            self._claim()
             file = self._file(run)
             record = file.append(block)
-        except OSError as error:
-            return self._refuse(f"{self.folder}: {error.strerror}")
+        except (OSError, SpoolError) as error:
+            return self._refuse(f"{self.folder}: {error}")
         self.bytes += file.size - self._sizes.get(file.path, 0)
         self._sizes[file.path] = file.size
         run.add(record)
@@ -133,18 +136,32 @@ class Spool:
         return sum(found.items for key, found in self._runs.items() if key[1] == stream and run in (None, key[0]))
 
     def close(self) -> None:
-        """Sync and close; everything stays."""
+        """Sync and close; everything stays, but for a folder that holds nothing."""
         self._sync_at = 0.0
         self._syncs.clear()
         self.tick(time.monotonic())
         self._syncer.shutdown()
         for key in list(self._open):
             self._end_file(key)
-        os.close(self._lock_fd)
+        if self._lock_fd is not None:
+            if not any(self.folder.glob(f"*{SUFFIX}")):
+                (self.folder / LOCK).unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # somebody else's file is in it
+                    self.folder.rmdir()
+            os.close(self._lock_fd)
+            self._lock_fd = None
 
     def __repr__(self) -> str:
         items = sum(run.items for run in self._runs.values())
         return f"<Spool {self.folder} {self.bytes} of {self.budget_bytes} bytes, {items} items>"
+
+    def _claim(self) -> None:
+        if self._lock_fd is None:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+                self._lock_fd = _locked(self.folder / LOCK)
+            except OSError as error:
+                raise _unusable(self.folder, error) from error
 
     def _refuse(self, why: str) -> bool:
         if not self.refused:
@@ -223,6 +240,22 @@ def _sync(fd: int) -> None:
         log.error("the spool's disk: %s", error)  # noqa: TRY400 - the system's own words
     finally:
         os.close(fd)
+
+
+def _unusable(folder: Path, error: OSError) -> SpoolError:
+    return SpoolError(f"the spool {folder} cannot be used: {error.strerror}; name another folder")
+
+
+def _check_place(folder: Path) -> None:
+    """Refuse a place where no folder can be made, before it is needed."""
+    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    try:
+        if not there.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise _unusable(folder, error) from error
 
 
 def _locked(path: Path) -> int:

@@ -50,6 +50,8 @@ class StreamState(msgspec.Struct, frozen=True):
     """Its source ends by itself."""
     finished: bool = False
     """Every item up to its end was forwarded."""
+    pending: int = 0
+    """Items of the run that are in the Pilot's spool until the recording has them."""
 
 
 @dataclass(frozen=True, slots=True)

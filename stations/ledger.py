@@ -32,6 +32,8 @@ class Produced(msgspec.Struct, frozen=True):
     """Items in the ring as its header has it; None when the source's process keeps no count."""
     counted: int | None = None
     """Items that the source's process counted itself, apart from the ring."""
+    pending: int = 0
+    """Items in the Pilot's spool that were not known to be recorded."""
 
 
 class Stored(msgspec.Struct, frozen=True):

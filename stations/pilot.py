@@ -6,6 +6,7 @@
 | START | the Terminal | its streams are forwarded and their sensors acquire |
 | STOP | the Terminal | sensors stop, what they published is forwarded to the last item; answers the account |
 | STATE | anybody | answers the state of every stream |
+| DURABLE | the recorder | the spool forgets what the recording holds on its disk |
 | PING | anybody | answered by the station alone |
 | KILL | the Terminal | handed to the Pilot's agent, which ends every process of this Pilot |
 
@@ -22,12 +23,15 @@ import secrets
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final, Literal, NoReturn
 
 import msgspec
 
 from pipeline import DuplicateIdError, Message, PeerState, Receipt
 from pipeline.forward import Forwarder, ForwardReport
+from pipeline.forward_backfill import RATE_BYTES_S
+from pipeline.spool import Spool
 from pipeline.transport import Context
 from shm import Counters
 
@@ -49,6 +53,19 @@ LOOK_S: Final = 0.05
 log = logging.getLogger(__name__)
 
 State = Literal["idle", "running", "stopping"]
+
+
+class Durable(msgspec.Struct, frozen=True):
+    """What DURABLE says: ranges [first, end) that are synced in a recording, by stream and birth."""
+
+    run: str
+    streams: dict[str, dict[str, list[tuple[int, int]]]]
+
+    def ranges(self) -> dict[str, dict[int, list[tuple[int, int]]]]:
+        """Return the ranges by stream and birth, as a number."""
+        return {
+            stream: {int(birth, 16): runs for birth, runs in births.items()} for stream, births in self.streams.items()
+        }
 
 
 class StreamPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -83,6 +100,10 @@ class PilotConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     listen_endpoint: str
     push_endpoint: str
     data_endpoint: str
+    spool: str = ""
+    """Folder for what the link cannot carry in time; empty: no spool."""
+    spool_bytes: int = 0
+    backfill_bytes_s: float = RATE_BYTES_S
     streams: dict[str, StreamPlan] = {}
 
 
@@ -120,6 +141,7 @@ class PilotStation(Station):
                 "START": self.l_start,
                 "STOP": self.l_stop,
                 "STATE": self.l_state,
+                "DURABLE": self.l_durable,
                 "KILL": self.l_kill,
             },
             listen_endpoint=config.listen_endpoint,
@@ -158,13 +180,13 @@ class PilotStation(Station):
             if self.state != "running" or run != self._run:
                 self._run = run
                 for stream in self.config.streams:
-                    self._forwarder.start(stream, origin)
+                    self._forwarder.start(stream, origin, run=run)
                 self.state = "running"
                 for sensor in self._sensors:
                     self.send(sensor, "START")
         return self.stream_states()
 
-    def l_stop(self, _message: Message) -> dict[str, Any]:
+    def l_stop(self, message: Message) -> dict[str, Any]:
         """Stop the sensors, forward what they published, answer what was produced.
 
         Returns:
@@ -172,8 +194,9 @@ class PilotStation(Station):
         """
         with self._lock:
             if self.state == "idle":  # this process came back after a death: the run goes on only to end
+                self._run = str((message.value or {}).get("run", ""))
                 for stream in self.config.streams:
-                    self._forwarder.start(stream, "resume")
+                    self._forwarder.start(stream, "resume", run=self._run)
             self.state = "stopping"
         counts = self._stop_sensors()
         for stream in self.config.streams:
@@ -189,6 +212,11 @@ class PilotStation(Station):
         """Answer where every stream stands."""
         return {"state": self.state, "streams": self.stream_states()}
 
+    def l_durable(self, message: Message) -> None:
+        """Take what a recording holds on its disk."""
+        told = msgspec.convert(message.value, Durable)
+        self._forwarder.durable(told.run, told.ranges())
+
     def l_ping(self, message: Message) -> dict[str, Any]:
         """Answer that the Pilot is there and what it does, without asking its sensors."""
         return {**super().l_ping(message), "state": self.state}
@@ -201,8 +229,16 @@ class PilotStation(Station):
         """Return `StreamState` of every stream, plain data."""
         reports = self._forwarder.state()
         return {
-            stream: msgspec.to_builtins(StreamState(self._is_finite(stream), reports[stream].state == "finished"))
-            for stream in self.config.streams
+            stream: msgspec.to_builtins(
+                StreamState(self._is_finite(stream), report.state == "finished", report.pending)
+            )
+            for stream, report in reports.items()
+        }
+
+    def outline(self) -> tuple[State, dict[str, Any]]:
+        """Return what the Terminal must hear of when it changes; of what is pending only whether there is any."""
+        return self.state, {
+            stream: {**told, "pending": told["pending"] > 0} for stream, told in self.stream_states().items()
         }
 
     def tell_state(self, *, repeat: bool = True) -> None:
@@ -250,8 +286,8 @@ def _produced(report: ForwardReport, count: dict[str, Any] | None) -> Produced:
         end = count["published"] if count else report.sent
         births[f"{report.birth:016x}"] = Span(report.origin, max(end, report.origin))
     if count is None:
-        return Produced(births)
-    return Produced(births, count["published"], count["base"] + count["counted"])
+        return Produced(births, pending=report.pending)
+    return Produced(births, count["published"], count["base"] + count["counted"], report.pending)
 
 
 def be_pilot(child: Child, config: PilotConfig) -> None:
@@ -260,7 +296,15 @@ def be_pilot(child: Child, config: PilotConfig) -> None:
         Context() as control,
         Context() as data,  # its own I/O thread: a large image never queues before a STOP
         Counters.create(f"{config.rig}/{config.id}") as counters,
-        Forwarder(config.id, config.rig, data, config.data_endpoint, counters) as forwarder,
+        Forwarder(
+            config.id,
+            config.rig,
+            data,
+            config.data_endpoint,
+            counters,
+            spool=Spool(Path(config.spool), config.id, config.spool_bytes) if config.spool else None,
+            backfill_bytes_s=config.backfill_bytes_s,
+        ) as forwarder,
         PilotStation(config, forwarder, control) as station,
     ):
         guard = AddressGuard(station.hub)
@@ -268,7 +312,7 @@ def be_pilot(child: Child, config: PilotConfig) -> None:
         while not child.stopping.wait(LOOK_S):
             if not guard.is_ours():
                 continue
-            state = (station.state, station.stream_states())
+            state = station.outline()
             with suppress(DuplicateIdError):  # refused this moment: the guard tells what that means
                 station.introduce()
                 if state != told[0] or time.monotonic() >= told[1]:

@@ -48,13 +48,19 @@ def with_ports(rig: Rig) -> Rig:
     return msgspec.structs.replace(rig, terminal=terminal, pilots=pilots)
 
 
-def children(rig: Rig, role: Role) -> list[ChildSpec]:
-    """Return the processes of a rig whose ports are known, in the order in which they start."""
+def children(rig: Rig, role: Role, output: Path) -> list[ChildSpec]:
+    """Return the processes of a rig whose ports are known, in the order in which they start.
+
+    Args:
+        rig: the rig.
+        role: which part of it runs on this machine.
+        output: folder below which the spools of its pilots are, unless they say otherwise.
+    """
     specs: list[ChildSpec] = []
     if role != "pilot":
         specs += _terminal_children(rig)
     if role != "terminal":
-        specs += _pilot_children(rig)
+        specs += _pilot_children(rig, output)
     return specs
 
 
@@ -141,7 +147,13 @@ def _terminal_children(rig: Rig) -> list[ChildSpec]:
     ]
 
 
-def _pilot_children(rig: Rig) -> Iterator[ChildSpec]:
+def spool_folder(rig: Rig, pilot: str, output: Path) -> Path:
+    """Return where a Pilot keeps what the link cannot carry."""
+    own = rig.pilots[pilot].spool
+    return (Path(own) if own is not None else output / "spool" / rig.name / pilot).absolute()
+
+
+def _pilot_children(rig: Rig, output: Path) -> Iterator[ChildSpec]:
     for pilot, section in rig.pilots.items():
         config = PilotConfig(
             rig=rig.name,
@@ -155,6 +167,9 @@ def _pilot_children(rig: Rig) -> Iterator[ChildSpec]:
             listen_endpoint=pilot_endpoint(rig, pilot),
             push_endpoint=_above(rig, pilot),
             data_endpoint=data_endpoint(rig),
+            spool=str(spool_folder(rig, pilot, output)) if section.spool_bytes else "",
+            spool_bytes=section.spool_bytes,
+            backfill_bytes_s=section.backfill_mb_s * 1e6,
             streams={f"{pilot}.{name}": _plan(rig, pilot, name, entry) for name, entry in section.streams.items()},
         )
         yield ChildSpec(pilot, "pilot", config, rig.restart.pilot, PILOTS)

@@ -122,7 +122,7 @@ class _Run:
             else:
                 self._terminal = self._terminal_agent(stack)
             stack.enter_context(self._supervisor)
-            for spec in roster.children(self._rig, self._options.role):
+            for spec in roster.children(self._rig, self._options.role, self._output):
                 self._supervisor.start(spec)
             self._stack = stack.pop_all()
         return self

@@ -122,6 +122,12 @@ class PilotSection(msgspec.Struct, frozen=True, kw_only=True):
     """The Pilots below, to whom CHILD goes on."""
     forward: list[Address] | dict[str, Address] = []
     """Keys of messages to this Pilot that go on to its agent, or to the node that each names."""
+    spool: str | None = None
+    """Folder for what the link cannot carry in time; if none, ``spool/<rig>/<pilot>`` below the output folder."""
+    spool_bytes: Annotated[int, Meta(ge=0, le=2**50)] = 1_000_000_000
+    """What the spool may take of the disk; 0: no spool, what cannot leave is dropped, counted."""
+    backfill_mb_s: Annotated[float, Meta(gt=0, le=1e6)] = 20.0
+    """Megabytes a second of the link that the backfill of the spool may use."""
     share: list[str] = field(default_factory=lambda: list(SHARED))
     """Names of preferences that its HANDSHAKE carries; nothing else of its configuration leaves the machine."""
     streams: dict[str, StreamSection] = {}

@@ -182,9 +182,25 @@ def test_a_file_that_is_none_of_ours_is_left_alone(tmp_path: Path) -> None:
 
 def test_a_second_pilot_of_the_same_name_is_refused(tmp_path: Path) -> None:
     """Two writers would send each other's items."""
-    with closing(open_spool(tmp_path)), pytest.raises(SpoolError, match="another process"):
-        open_spool(tmp_path)
+    with closing(open_spool(tmp_path)) as spool:
+        spool_blocks(spool, [0])
+        with pytest.raises(SpoolError, match="another process"):
+            open_spool(tmp_path)
+        spool.forget("/rec/1", SPEC.stream, SPEC.birth, [(0, 4)])
+    tmp_path.mkdir()
     open_spool(tmp_path).close()
+
+
+def test_there_is_a_folder_only_while_something_is_kept(tmp_path: Path) -> None:
+    """A rig whose link is fast enough leaves no trace of its spool."""
+    folder = tmp_path / "spool" / "pilot1"
+    with closing(open_spool(folder)) as spool:
+        assert not folder.exists()
+        run = spool_blocks(spool, [0])
+        assert folder.is_dir()
+        assert folder.stat().st_mode & 0o777 == 0o700
+        spool.forget(run.head.run, SPEC.stream, SPEC.birth, [(0, 4)])
+    assert not folder.exists()
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

@@ -111,7 +111,8 @@ def test_handshake_shares_what_is_declared_and_no_more() -> None:
 
 def test_pilots_push_to_who_is_above_them() -> None:
     """A child to its parent's port, whoever has a way of his own to that, all others to the Terminal."""
-    specs = {spec.name: spec.config for spec in children(with_ports(read(FAMILY)), "pilot") if spec.part == "pilot"}
+    parts = children(with_ports(read(FAMILY)), "pilot", Path("out"))
+    specs = {spec.name: spec.config for spec in parts if spec.part == "pilot"}
     son = specs["son"].listen_endpoint
     assert {
         "mother": ("tcp://127.0.0.1:5565", ""),

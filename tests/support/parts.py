@@ -32,7 +32,7 @@ class Parts:
         from stations.config import parse_rig
 
         self.rig = with_ports(parse_rig(rig, folder=folder))
-        self._specs = {spec.name: spec for spec in children(self.rig, "both")}
+        self._specs = {spec.name: spec for spec in children(self.rig, "both", folder)}
         self._log = LogOptions(str(folder / "logs"))
         paths = os.pathsep.join((str(ROOT), str(ROOT / "tests")))
         self.errors = folder / "stderr.txt"
