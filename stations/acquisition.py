@@ -21,9 +21,9 @@ from typing import Any, Final, Literal, Protocol
 
 import msgspec
 
-from .errors import StationError
+from .errors import SourceDamagedError, StationError
 from .orders import Orders
-from .sources.loop import SensorLoop, Writer
+from .sources.loop import Outcome, SensorLoop, Writer
 from .sources.parameters import set_parameter
 from .sources.source import Source
 
@@ -85,6 +85,8 @@ class Account(msgspec.Struct, frozen=True):
     """How often the schedule was more than a second late and began anew."""
     repaired: int = 0
     """Times of the source that had to be moved to come after those before them."""
+    problem: str = ""
+    """Why the source ended before its end, in words: what it reads is damaged."""
 
 
 class Acquisition:
@@ -118,6 +120,7 @@ class Acquisition:
         self._leaving = False
         self._was_read = False
         self._is_complete = False
+        self._problem = ""
         self._loop: SensorLoop | None = None
         self._take_ring()
 
@@ -206,6 +209,7 @@ class Acquisition:
             birth=self.ring.birth,
             slips=loop.slips if loop is not None else 0,
             repaired=loop.repaired if loop is not None else 0,
+            problem=self._problem,
         )
 
     def __repr__(self) -> str:
@@ -238,10 +242,10 @@ class Acquisition:
                 return
             self._loop, self._was_read = loop, True
             self._origin, self._counted_before = self.ring.published, self._counted
-            self._state = "running"
+            self._state, self._problem = "running", ""
             self._changed.notify_all()
         self._on_change(self.account())
-        has_ended = loop.run(self._halt) == "ended"
+        has_ended = self._run_loop(loop) == "ended"
         if has_ended:
             self.ring.end()
             self._is_complete = True
@@ -252,6 +256,14 @@ class Acquisition:
         log.info("acquired %d items, %s", loop.counted, "to the source's end" if has_ended else "then stopped")
         if has_ended:
             self._on_change(self.account())
+
+    def _run_loop(self, loop: SensorLoop) -> Outcome:
+        try:
+            return loop.run(self._halt)
+        except SourceDamagedError as error:  # it would come to the same place again
+            log.error("%s", error)  # noqa: TRY400 - about what is read, not our failure
+            self._problem = str(error)
+            return "ended"
 
     def _freshen(self) -> None:
         if self._was_read:

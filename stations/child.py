@@ -106,7 +106,7 @@ def run_child(config_type: type[Config], body: Callable[[Child, Config], None]) 
     sys.exit(0)
 
 
-def one_line(error: BaseException) -> str:
+def one_line(error: BaseException | str) -> str:
     """Return an error's text on one line, or its kind where it has none."""
     return " ".join(str(error).split()) or type(error).__name__
 

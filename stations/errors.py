@@ -16,6 +16,7 @@ StationError
 │   └── TooManyKeysError        more keys than a recording has files for
 ├── RigFailedError              a process died whose death stops the rig
 └── SourceFailedError           a source that worked broke; its process is restarted
+    └── SourceDamagedError      what it reads is damaged further on; its stream ends there, the rig goes on
 """
 
 from __future__ import annotations
@@ -90,3 +91,7 @@ class RigFailedError(StationError):
 
 class SourceFailedError(StationError):
     """A source broke while it was being read; restarting its process opens it anew."""
+
+
+class SourceDamagedError(SourceFailedError):
+    """What a source reads is damaged further on, and would be again: its stream ends there, and the account tells."""

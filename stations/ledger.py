@@ -34,6 +34,8 @@ class Produced(msgspec.Struct, frozen=True):
     """Items that the source's process counted itself, apart from the ring."""
     pending: int = 0
     """Items in the Pilot's spool that were not known to be recorded."""
+    problem: str = ""
+    """Why the source ended before its end, in words."""
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -97,4 +99,4 @@ def _problem(produced: Produced | None, dropped: Mapping[str, int], in_flight: i
         return f"{dropped[UNKNOWN]} items are missing and no process died"
     if produced.counted is not None and produced.counted != produced.published:
         return f"the source counted {produced.counted} items, its ring holds {produced.published}"
-    return ""
+    return produced.problem

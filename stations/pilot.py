@@ -287,7 +287,8 @@ def _produced(report: ForwardReport, count: dict[str, Any] | None) -> Produced:
         births[f"{report.birth:016x}"] = Span(report.origin, max(end, report.origin))
     if count is None:
         return Produced(births, pending=report.pending)
-    return Produced(births, count["published"], count["base"] + count["counted"], report.pending)
+    counted, problem = count["base"] + count["counted"], count.get("problem", "")
+    return Produced(births, count["published"], counted, report.pending, problem)
 
 
 def be_pilot(child: Child, config: PilotConfig) -> None:

@@ -35,7 +35,7 @@ from pipeline.transport import Context
 from shm import Counters, RingWriter, segment_name
 
 from .acquisition import Account, Acquisition
-from .child import Child, run_child
+from .child import Child, one_line, run_child
 from .errors import SourceError
 from .sources import SourceSpec, open_source
 from .station import answer_ping
@@ -260,6 +260,8 @@ class Sensor:
         if account.birth != self._birth:
             self._birth = account.birth
             self.greet()
+        if account.problem:
+            sys.stderr.write(f"pipeline: {self._config.stream}: {one_line(account.problem)}\n")
         value = {"stream": self._config.stream, **self._answer(account)}
         self.node.send(key="STATE", value=value)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from support.rings import ListRing
 
 from stations.acquisition import Account, Acquisition
-from stations.errors import SourceFailedError, StationError
+from stations.errors import SourceDamagedError, SourceFailedError, StationError
 from stations.sources import SourceSpec
 
 
@@ -129,6 +129,26 @@ def test_each_run_opens_the_source_anew_in_the_same_ring() -> None:
             assert 0 == ring.items[second.origin][0]
     assert source.opened == source.closed
     assert 1 >= len(source.threads)
+
+
+def test_damage_ends_the_stream_and_its_account_says_why() -> None:
+    """The ring is complete and the process lives: to begin again would come to the same place."""
+    source = Numbers()
+    source.failure = SourceDamagedError("item 7 is damaged")
+    rings: list[Ring] = []
+
+    def make_ring() -> Ring:
+        rings.append(Ring())
+        return rings[-1]
+
+    with serving(source, make_ring) as (acquisition, _, changes):
+        acquisition.start()
+        wait_for(lambda: len(changes) == 2)
+        assert ("ended", "item 7 is damaged") == (changes[1].state, changes[1].problem)
+        assert rings[0].ended
+        assert "item 7 is damaged" == acquisition.stop().problem
+        source.failure = None
+        assert "" == acquisition.start().problem
 
 
 def test_source_that_ends_is_told_and_its_ring_is_complete() -> None:

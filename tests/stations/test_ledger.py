@@ -47,6 +47,13 @@ def test_the_source_s_own_count_must_agree_with_its_ring() -> None:
     assert "the source counted 10 items, its ring holds 9" == row.problem
 
 
+def test_a_source_that_ended_before_its_end_is_a_problem() -> None:
+    """Everything that it gave is stored, and yet something is missing."""
+    row = account(Produced({BIRTH: Span(0, 9)}, 9, 9, problem="item 9 is damaged"), {BIRTH: Stored(0, 9, 9)})
+
+    assert (False, "item 9 is damaged") == (row.balanced, row.problem)
+
+
 def test_generations_of_a_ring_add_up() -> None:
     """A stream whose ring was made anew is the sum of its births, whoever remembers them."""
     other = "00000000000000b2"
