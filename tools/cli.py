@@ -19,6 +19,7 @@ from .demo import demo
 from .node import node
 from .ping import ping
 from .recording import recover, verify
+from .replay import replay
 from .run import run
 from .send import send
 from .stream import stream
@@ -28,7 +29,7 @@ SECTIONS: Final[dict[str, tuple[click.Command, ...]]] = {
     "Run a rig": (demo, run, config),
     "Look at it": (stream, node, ping),
     "Talk to it": (send,),
-    "Recordings": (verify, recover),
+    "Recordings": (verify, recover, replay),
     "This machine": (clean, bench),
 }
 """The order in which a newcomer meets the commands."""

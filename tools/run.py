@@ -103,13 +103,15 @@ def require_extras(rig: Rig, role: Role) -> None:
     """Refuse, before any process starts, a rig whose parts on this machine need an extra that is not installed."""
     if role != "pilot":
         require_extra("terminal", "recording and the page")
-    if role != "terminal" and uses_video(rig):
+    if role != "terminal" and uses(rig, "video:"):
         require_extra("video", "a video: source")
+    if role == "pilot" and uses(rig, "replay:"):
+        require_extra("terminal", "a replay: source")
 
 
-def uses_video(rig: Rig) -> bool:
-    """Whether one of the rig's streams reads a video file."""
-    return any((entry.source or "").startswith("video:") for _, _, entry in rig.streams())
+def uses(rig: Rig, kind: str) -> bool:
+    """Whether the source of one of the rig's streams begins so."""
+    return any((entry.source or "").startswith(kind) for _, _, entry in rig.streams())
 
 
 def show(result: RunResult, *, as_json: bool) -> None:

@@ -2,12 +2,14 @@
 
 from .registry import check_source, make_source, open_source, resolve_path
 from .selfcheck import check_items, item_numbers
-from .source import Reading, Source, SourceSpec
+from .source import Reading, Source, SourceSpec, TimedSource, Upcoming
 
 __all__ = [
     "Reading",
     "Source",
     "SourceSpec",
+    "TimedSource",
+    "Upcoming",
     "check_items",
     "check_source",
     "item_numbers",

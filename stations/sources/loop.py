@@ -14,8 +14,8 @@ from typing import Final, Literal, Protocol
 
 from stations.errors import SourceFailedError
 
-from .pace import Clock, MonotonicClock, Schedule, Times
-from .source import Array, Reading, Source, SourceSpec
+from .pace import Clock, MonotonicClock, TimeLine, Times, offset_ns
+from .source import Array, Reading, Source, SourceSpec, TimedSource, Upcoming
 
 Outcome = Literal["ended", "halted"]
 
@@ -63,7 +63,7 @@ class SensorLoop:
     """Moves items from an open source into a ring until halted or until the source ends.
 
     One thread calls it.  Times are scheduled for regular sources that the loop paces or that can wait (a file's own
-    time line), taken from the source where it knows them, and measured on arrival otherwise.
+    time line), taken from the source where it knows them, before or after reading, and measured on arrival otherwise.
     """
 
     def __init__(
@@ -93,10 +93,10 @@ class SensorLoop:
         self._block = block_for(self._spec, writer.slots)
         start_ns = self._clock.now_ns()
         self._times = Times(self._spec, start_ns)
-        is_scheduled = self._spec.regular and (self._spec.paced or self._spec.can_wait)
-        rate = self._spec.rate
-        self._schedule = Schedule(rate, start_ns) if rate is not None and (is_scheduled or self._spec.paced) else None
-        self._is_scheduled = is_scheduled and self._schedule is not None
+        self._line = TimeLine(start_ns)
+        self._timed = source if isinstance(source, TimedSource) else None
+        is_regular = self._spec.regular and self._spec.rate is not None
+        self._is_scheduled = self._timed is not None or (is_regular and (self._spec.paced or self._spec.can_wait))
         self.counted = 0
         """Items that this loop published, counted here and not read from the ring."""
 
@@ -109,18 +109,19 @@ class SensorLoop:
             ShmError: the ring cannot be written.
         """
         while not halt.is_set():
-            if not self._await_due(halt):
+            coming = self._coming()
+            if not self._await_due(coming, halt):
                 return "halted"
             if self._between is not None:
                 self._between()
-            if self._step() == "ended":
+            if self._step(coming) == "ended":
                 return "ended"
         return "halted"
 
     @property
     def slips(self) -> int:
         """How often the schedule was more than a second late and began anew."""
-        return self._schedule.slips if self._schedule is not None else 0
+        return self._line.slips
 
     @property
     def repaired(self) -> int:
@@ -130,19 +131,28 @@ class SensorLoop:
     def __repr__(self) -> str:
         return f"<SensorLoop counted={self.counted} slips={self.slips} repaired={self.repaired}>"
 
-    def _await_due(self, halt: threading.Event) -> bool:
+    def _coming(self) -> Upcoming:
+        """Return what is to be read next, and when it is due."""
+        if self._timed is not None:
+            return self._timed.upcoming(self._block)
+        begin_ns = offset_ns(self.counted, self._spec.rate) if self._spec.rate is not None else 0
+        return Upcoming(self._block, begin_ns, self._spec.period_ns, at_once=not self._spec.paced)
+
+    def _await_due(self, coming: Upcoming, halt: threading.Event) -> bool:
         """Wait until the last item of the next block is due: a sample's time is never in the future."""
-        if self._schedule is None or not self._spec.paced:
+        if coming.at_once or not coming.count:
             return True
-        last = self.counted + self._block - 1
-        if not self._clock.wait(halt, self._schedule.time_ns(last)):
+        last_ns = coming.time_ns + (coming.count - 1) * coming.period_ns
+        if not self._clock.wait(halt, self._line.at(last_ns)):
             return False
-        self._schedule.slip_to(last, self._clock.now_ns())
+        self._line.slip_to(last_ns, self._clock.now_ns())
         return True
 
-    def _step(self) -> Literal["ended", "going"]:
+    def _step(self, coming: Upcoming) -> Literal["ended", "going"]:
         """Claim, fill, publish one block."""
-        claim = self._writer.claim(self._block)
+        if not coming.count:
+            return "ended"
+        claim = self._writer.claim(coming.count)
         with claim as slots:
             before_ns = self._clock.now_ns()
             reading = self._source.read_into(slots)
@@ -158,17 +168,17 @@ class SensorLoop:
             if count == 0:
                 claim.publish(0)
                 return "ended"
-            time_ns, period_ns = self._times_of(reading, count, before_ns)
+            time_ns, period_ns = self._times_of(reading, count, coming, before_ns)
             claim.publish(count, time_ns=time_ns, period_ns=period_ns)
         self.counted += count
         if self._on_count is not None:
             self._on_count(self.counted)
         return "going"
 
-    def _times_of(self, reading: int | Reading, count: int, before_ns: int) -> tuple[int, int]:
+    def _times_of(self, reading: int | Reading, count: int, coming: Upcoming, before_ns: int) -> tuple[int, int]:
         if isinstance(reading, Reading):
             return self._times.stated(count, reading.time_ns, reading.period_ns)
-        if self._is_scheduled and self._schedule is not None:
-            return self._times.stated(count, self._schedule.time_ns(self.counted), self._spec.period_ns)
+        if self._is_scheduled:
+            return self._times.stated(count, self._line.at(coming.time_ns), coming.period_ns)
         # A reading that the loop asked for was taken when it asked; a device that blocks gave it when it returned.
         return self._times.arrived(count, before_ns if self._spec.paced else self._clock.now_ns())

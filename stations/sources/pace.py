@@ -46,28 +46,32 @@ class MonotonicClock:
         return False
 
 
-class Schedule:
-    """The times of evenly spaced items."""
+class TimeLine:
+    """Times counted from a start, which moves when nobody could keep up with it."""
 
-    def __init__(self, rate: float, start_ns: int) -> None:
-        self._rate = rate
+    def __init__(self, start_ns: int) -> None:
         self._start_ns = start_ns
         self.slips = 0
         """How often it was so late that it began anew."""
 
-    def time_ns(self, index: int) -> int:
-        """Return the time of an item, counted from the start."""
-        return self._start_ns + int(index * 1_000_000_000 / self._rate)
+    def at(self, offset_ns: int) -> int:
+        """Return the time so long after the start."""
+        return self._start_ns + offset_ns
 
-    def slip_to(self, index: int, now_ns: int) -> None:
-        """Let the item be due now if it is more than `SLIP_NS` late."""
-        late_ns = now_ns - self.time_ns(index)
+    def slip_to(self, offset_ns: int, now_ns: int) -> None:
+        """Let what is due then be due now if it is more than `SLIP_NS` late."""
+        late_ns = now_ns - self.at(offset_ns)
         if late_ns > SLIP_NS:
             self._start_ns += late_ns
             self.slips += 1
 
     def __repr__(self) -> str:
-        return f"<Schedule {self._rate:g} items/s slips={self.slips}>"
+        return f"<{type(self).__name__} slips={self.slips}>"
+
+
+def offset_ns(index: int, rate: float) -> int:
+    """Return how long after the first an evenly spaced item is."""
+    return int(index * 1_000_000_000 / rate)
 
 
 class Times:

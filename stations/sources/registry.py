@@ -35,6 +35,7 @@ KINDS: Final[dict[str, _Kind]] = {
     "host": _Kind("host", "HostSource", "nothing", "host"),
     "synthetic:camera": _Kind("camera", "CameraSource", "nothing", "synthetic:camera"),
     "synthetic:signal": _Kind("signal", "SignalSource", "nothing", "synthetic:signal"),
+    "replay": _Kind("replay", "ReplaySource", "path", "replay:RECORDING"),
     "python": _Kind("", "", "class", "python:module:Class"),
 }
 _METHODS: Final = ("open", "read_into", "close")
@@ -44,8 +45,8 @@ def open_source(text: str, options: Mapping[str, object] | None = None, *, name:
     """Make and open a source.
 
     Args:
-        text: ``video:PATH``, ``wav:PATH``, ``host``, ``synthetic:camera``, ``synthetic:signal`` or
-            ``python:module:Class``.
+        text: ``video:PATH``, ``wav:PATH``, ``replay:RECORDING``, ``host``, ``synthetic:camera``,
+            ``synthetic:signal`` or ``python:module:Class``.
         options: keyword arguments of its class.
         name: the stream; begins messages.
 

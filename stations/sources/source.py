@@ -29,8 +29,8 @@ class SourceSpec:
 
     shape: tuple[int, ...]
     """Of one item: ``(height, width, 3)`` for an image, ``(32,)`` for a sample of 32 channels."""
-    dtype: str
-    """numpy's name of it, such as ``"u1"`` or ``"<i2"``."""
+    dtype: str | list[Any]
+    """numpy's name of it, such as ``"u1"`` or ``"<i2"``; of items with fields a list of (name, dtype)."""
     rate: float | None
     """Items per second, nominal; None if it has none (the stream then needs ``slots``)."""
     can_wait: bool = False
@@ -85,6 +85,20 @@ class Reading:
     """From each to the next; must be positive where count > 1."""
 
 
+@dataclass(frozen=True, slots=True)
+class Upcoming:
+    """Items that come next, evenly spaced, and when: known before they are read."""
+
+    count: int
+    """How many; 0 ends the source."""
+    time_ns: int
+    """Of the first, counted from the start of the run."""
+    period_ns: int = 0
+    """From each to the next; must be positive where count > 1."""
+    at_once: bool = False
+    """Do not wait for that time: as fast as lossless readers take them."""
+
+
 @runtime_checkable
 class Source(Protocol):
     """Where items come from.
@@ -113,4 +127,13 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Let go of it; called once for every `open`, also after an error."""
+        ...
+
+
+@runtime_checkable
+class TimedSource(Source, Protocol):
+    """A source that has a time line of its own: a recording.  Its items get those times, and are waited for."""
+
+    def upcoming(self, most: int) -> Upcoming:
+        """Say which items come next, at most `most`; the next `read_into` has room for exactly those."""
         ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from pipeline.block import Block, BlockFlag, BlockHeader
 from pipeline.codec import checksum, codec_of
 from pipeline.stream_spec import ClockStamp, StreamSpec
+from stations.recording import SegmentReader
 
 BIRTH = 0xFEDC_BA98_7654_3210
 START_NS = 1_000_000_000
@@ -96,3 +98,14 @@ class MadeStream:
     def end(self, at: int, **header: Any) -> Block:
         """Return the END of a run."""
         return self.block(at, 0, flags=int(BlockFlag.END), **header)
+
+
+def spoil(recording: Path, stream: str, item: int) -> None:
+    """Change one byte of the block that begins with this item."""
+    (path,) = recording.glob(f"{stream}_part-*.h5")
+    with SegmentReader(path) as segment:
+        payload = next(chunk.payload for chunk in segment if chunk.first == item)
+    content = path.read_bytes()
+    assert 1 == content.count(payload)
+    at = content.index(payload) + len(payload) // 2
+    path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])

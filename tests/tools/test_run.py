@@ -62,6 +62,9 @@ def test_a_rig_whose_extra_is_missing_is_refused_before_it_starts(
         require_extras(rig, "pilot")
     with pytest.raises(click.ClickException, match=r"needs h5py; run: pip install '.*\[terminal\]'"):
         require_extras(rig, "terminal")
+    (tmp_path / "rig.toml").write_text('[rig]\nname = "r"\n[pilots.p.streams.v]\nsource = "replay:rec"\n')
+    with pytest.raises(click.ClickException, match=r"a replay: source needs h5py; run: pip install '.*\[terminal\]'"):
+        require_extras(load_rig(tmp_path / "rig.toml"), "pilot")
 
 
 def test_no_browser_is_started_without_a_screen(monkeypatch: pytest.MonkeyPatch) -> None:
