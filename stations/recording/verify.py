@@ -102,6 +102,8 @@ def _read_segment(segment: SegmentReader, births: dict[int, BirthFound], found: 
 
 def _check_tables(segment: SegmentReader, found: StreamReport) -> None:
     """Compare `seq` and `time_ns` with the block rows, which say the same once more."""
+    if not segment.head.per_item:  # there are none: they follow from the rows
+        return
     expected = np.arange(segment.head.first, segment.end, dtype=np.uint64)
     for at in np.flatnonzero(segment.sequences != expected):
         found.bad_items.append(_bad(segment, int(expected[at]), f"seq says {segment.sequences[at]}"))
