@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -103,18 +104,34 @@ class RingCutter:
         return Block(header, sent, payload)
 
 
+def blocks_for(
+    shape: tuple[int, ...], dtype: np.dtype[Any], rate: float | None, regular: bool, *, slots: int, seconds: float
+) -> tuple[int, int]:
+    """Return the items of a block, and how many blocks the Terminal's ring holds.
+
+    Args:
+        shape: of an item.
+        dtype: of an item.
+        rate: items/s; None if there is none.
+        regular: whether items are evenly spaced.
+        slots: items of the Pilot's ring.
+        seconds: how much the Terminal's ring should keep.
+    """
+    items = block_items_for(shape, dtype.itemsize, rate, regular)
+    while items > 1 and items * LEAST_BLOCKS > slots:  # a block must be whole long before it is lapped
+        items //= 2
+    item_bytes = math.prod(shape) * dtype.itemsize
+    most = max(LEAST_BLOCKS, RING_BYTES // (items * item_bytes + HEADER_ROOM))
+    return items, max(LEAST_BLOCKS, -(-round(seconds * rate) // items) if rate else min(most, slots // items))
+
+
 def spec_of(reader: RingReader, stream: str, *, seconds: float, slots: int | None) -> StreamSpec:
     """Describe a ring as a stream; what its maker said in `meta` beyond the known words goes to `StreamSpec.meta`."""
     meta: Mapping[str, Any] = reader.meta
     rate = meta.get("rate")
     regular = bool(meta.get("regular", True))
-    item_bytes = int(np.prod(reader.shape, dtype=np.int64)) * reader.dtype.itemsize
-    items = block_items_for(reader.shape, reader.dtype.itemsize, rate, regular)
-    while items > 1 and items * LEAST_BLOCKS > reader.slots:  # a block must be whole long before it is lapped
-        items //= 2
-    if slots is None:
-        most = max(LEAST_BLOCKS, RING_BYTES // (items * item_bytes + HEADER_ROOM))
-        slots = max(LEAST_BLOCKS, -(-round(seconds * rate) // items) if rate else min(most, reader.slots // items))
+    items, least = blocks_for(reader.shape, reader.dtype, rate, regular, slots=reader.slots, seconds=seconds)
+    slots = least if slots is None else slots
     return StreamSpec(
         stream=stream,
         birth=reader.birth,

@@ -4,7 +4,7 @@ from ._native import Claim, Run, View
 from .blob import BlobReader, BlobWriter
 from .claim import BlobClaim
 from .clock import ClockPair, clock_domain
-from .counters import Counter, Counters
+from .counters import Counter, Counters, counters_bytes
 from .dtypes import checked_dtype
 from .errors import (
     BusyError,
@@ -31,6 +31,7 @@ from .reader import ReaderStatistics, RingReader
 from .registry import CleanReport, RingInfo, SegmentInfo, clean, list_segments
 from .salvage import Salvage, salvage
 from .segment import segment_name, shm_space
+from .spec import RingSize, ring_size
 from .table import Policy, ReaderRow
 from .waiter import SLICE_S, FutexWaiter, HybridWaiter, SpinWaiter, Waiter, WaiterFactory
 from .writer import Notifier, RingWriter, WriterStatistics
@@ -64,6 +65,7 @@ __all__ = [
     "RingInfo",
     "RingObserver",
     "RingReader",
+    "RingSize",
     "RingWriter",
     "Run",
     "Salvage",
@@ -85,8 +87,10 @@ __all__ = [
     "checked_dtype",
     "clean",
     "clock_domain",
+    "counters_bytes",
     "list_orphans",
     "list_segments",
+    "ring_size",
     "salvage",
     "segment_name",
     "shm_space",

@@ -36,6 +36,8 @@ _MAGIC_WORD: Final = int.from_bytes(COUNTERS_MAGIC, "little")
 _VALUE: Final = offset_of(COUNTER, "value")
 _LABEL_BYTES: Final = COUNTER_DTYPE["label"].itemsize
 _SIGN: Final = 1 << 63
+CAPACITY: Final = 256
+"""Counters of a page if nobody says how many: 17 KiB."""
 
 
 def _at(name: str) -> int:
@@ -69,6 +71,11 @@ class Counter:
         return f"<Counter {self.label}={self.value}>"
 
 
+def counters_bytes(capacity: int = CAPACITY) -> int:
+    """Return the bytes of /dev/shm that a page of so many counters takes."""
+    return round_up(COUNTERS_HEADER_BYTES + capacity * COUNTER_BYTES, page_bytes())
+
+
 class Counters:
     """A page of counters with labels.
 
@@ -94,7 +101,7 @@ class Counters:
             self._sign()
 
     @classmethod
-    def create(cls, name: str, capacity: int = 256, *, mode: int = 0o600) -> Counters:
+    def create(cls, name: str, capacity: int = CAPACITY, *, mode: int = 0o600) -> Counters:
         """Create a page, or take over the one a dead process left, with its values.
 
         Args:
@@ -107,7 +114,7 @@ class Counters:
         """
         if capacity < 1:
             raise SpecError(f"capacity={capacity}: expected at least 1")
-        size = round_up(COUNTERS_HEADER_BYTES + capacity * COUNTER_BYTES, page_bytes())
+        size = counters_bytes(capacity)
 
         def fill(segment: Segment) -> Counters:
             segment.reserve(size, mode, name)

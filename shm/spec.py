@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable
 from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -15,6 +15,7 @@ from numpy.typing import DTypeLike
 from .dtypes import checked_dtype
 from .errors import LayoutError, SpecError
 from .layout import HEADER_DTYPE, Geometry
+from .segment import page_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,26 @@ class RingSpec:
         expected = {"item_bytes": item_bytes, "times_slots": geometry.times_slots, "total_bytes": geometry.total_bytes}
         if got != expected:
             raise LayoutError(f"{name}: sizes in the header do not fit together: got={got} expected={expected}")
+
+
+class RingSize(NamedTuple):
+    """What a ring takes of /dev/shm."""
+
+    slots: int
+    """Items that it holds, at least as many as asked for."""
+    total_bytes: int
+
+
+def ring_size(item_bytes: int, slots: int, *, is_blob: bool = False) -> RingSize:
+    """Return the size that a ring would have on this machine; nothing is created.
+
+    Args:
+        item_bytes: of one item; of blobs the largest.
+        slots: as they would be asked for.
+        is_blob: of byte strings.
+    """
+    geometry = Geometry.plan(item_bytes, slots, is_blob=is_blob, granule=page_bytes())
+    return RingSize(geometry.slots, geometry.total_bytes)
 
 
 def _checked(shape: tuple[int, ...], dtype: DTypeLike) -> tuple[tuple[int, ...], np.dtype[Any]]:

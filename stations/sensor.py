@@ -37,7 +37,7 @@ from shm import Counters, RingWriter, segment_name
 from .acquisition import Account, Acquisition
 from .child import Child, one_line, run_child
 from .errors import SourceError
-from .sources import SourceSpec, open_source
+from .sources import SourceSpec, open_source, slots_for
 from .station import answer_ping
 
 WAIT_S: Final = 20.0
@@ -236,11 +236,9 @@ class Sensor:
 
     def _make_ring(self) -> RingWriter:
         spec, config = self._spec, self._config
-        slots = config.slots
+        slots = slots_for(spec, config.seconds, config.slots)
         if slots is None:
-            if spec.rate is None:
-                raise SourceError(f"{config.source} has no rate; say how many items to keep with slots = …")
-            slots = max(1, round(config.seconds * spec.rate))
+            raise SourceError(f"{config.source} has no rate; say how many items to keep with slots = …")
         if self._notifier is None:
             self._notifier = Notifier(self._context, segment_name("r", config.ring))
         return RingWriter.create(

@@ -18,6 +18,7 @@ from .config import config
 from .demo import demo
 from .node import node
 from .ping import ping
+from .plan import plan
 from .recording import recover, verify
 from .replay import replay
 from .run import run
@@ -26,7 +27,7 @@ from .stream import stream
 from .version import print_version
 
 SECTIONS: Final[dict[str, tuple[click.Command, ...]]] = {
-    "Run a rig": (demo, run, config),
+    "Run a rig": (demo, run, config, plan),
     "Look at it": (stream, node, ping),
     "Talk to it": (send,),
     "Recordings": (verify, recover, replay),

@@ -2,7 +2,7 @@
 
 from .registry import check_source, make_source, open_source, resolve_path
 from .selfcheck import check_items, item_numbers
-from .source import Reading, Source, SourceSpec, TimedSource, Upcoming
+from .source import Reading, Source, SourceSpec, TimedSource, Upcoming, slots_for
 
 __all__ = [
     "Reading",
@@ -16,4 +16,5 @@ __all__ = [
     "make_source",
     "open_source",
     "resolve_path",
+    "slots_for",
 ]

@@ -73,6 +73,13 @@ class SourceSpec:
         return int(1e9 / self.rate) if self.rate else 0
 
 
+def slots_for(spec: SourceSpec, seconds: float, slots: int | None) -> int | None:
+    """Return how many items the ring of a source retains: `slots`, or so many seconds; None without a rate."""
+    if slots is not None or spec.rate is None:
+        return slots
+    return max(1, round(seconds * spec.rate))
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """How many items were read, and when they were acquired, for a source that knows better than the sensor."""

@@ -28,7 +28,7 @@ def test_help_names_every_command_and_where_to_start() -> None:
     """A newcomer finds each command with a sentence, and what to type first."""
     result = command("--help")
     assert exits.OK == result.returncode
-    for name in ("demo", "run", "stream", "verify", "recover", "replay", "clean", "bench", "config"):
+    for name in ("demo", "run", "stream", "verify", "recover", "replay", "clean", "bench", "config", "plan"):
         assert any(line.split()[:1] == [name] and len(line.split()) > 3 for line in result.stdout.splitlines()), name
     assert "pipeline demo" in result.stdout
     assert max(map(len, result.stdout.splitlines())) <= 100
