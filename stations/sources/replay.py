@@ -1,7 +1,7 @@
 """``replay:RECORDING``: a recorded stream once more, with the times that its items had.
 
 Nothing is made up: a gap of the recording is a gap in time.  All streams of a recording share one line of time, so
-that several, each replayed by a process of its own, stay as far apart as they were, lap after lap.
+that several, each replayed by a process of its own, keep their distances, lap after lap, but for those of their STARTs.
 """
 
 from __future__ import annotations
