@@ -6,6 +6,8 @@ what is to be done comes out as effects.  The conductor does not remember what i
 
 waiting ──all members here──► starting ──recorder, then pilots answered START──► running
 running ──duration over · all finite streams ended · asked──► stopping ──pilots, then recorder answered STOP──► done
+
+Between the pilots' answers and the recorder's STOP the run waits, for `drain_s` at most, for what is in their spools.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ STOP_S: Final = 20.0
 """Seconds that the pilots' STOPs may take together, then the recorder's; after that the run ends with what is known."""
 RETRY_S: Final = 0.5
 """Seconds before a member that answered with an error is asked again."""
+DRAIN_S: Final = 30.0
+"""Seconds that a run waits for the spools of its pilots when nobody says."""
 
 
 class Handshake(msgspec.Struct, frozen=True):
@@ -94,7 +98,12 @@ class Conductor:
     """One run of a rig: a recorder and its pilots."""
 
     def __init__(
-        self, recorder: str, pilots: Mapping[str, Iterable[str]], start: dict[str, Any], duration_s: float | None = None
+        self,
+        recorder: str,
+        pilots: Mapping[str, Iterable[str]],
+        start: dict[str, Any],
+        duration_s: float | None = None,
+        drain_s: float = DRAIN_S,
     ) -> None:
         """Describe the run.
 
@@ -103,6 +112,7 @@ class Conductor:
             pilots: streams of each pilot, by the pilot's id.
             start: value of the recorder's START (directory, rig, …); `streams` and `resume` are added.
             duration_s: seconds from START to STOP; None: until the finite streams end, or for ever.
+            drain_s: seconds that the end waits for what is in the pilots' spools.
         """
         self.phase: Phase = "waiting"
         self._recorder = recorder
@@ -118,6 +128,9 @@ class Conductor:
         self._recorded_before = False
         self._forwarded_before: set[str] = set()
         self._gave_up_pilots = False
+        self._drain_s = drain_s
+        self._drain_until: float | None = None
+        """Until when the end waits for spools, once it does."""
 
     def on_handshake(self, who: Handshake, now: float) -> list[Effect]:
         """A member came up, or came back after a death."""
@@ -155,10 +168,11 @@ class Conductor:
     def on_streams(self, states: Mapping[str, StreamState], now: float) -> list[Effect]:
         """A Pilot told how far its streams are."""
         self._states.update(states)
+        self._note_pending({stream: state.pending for stream, state in states.items()})
         finite = [state for state in self._states.values() if state.finite]
         if self.phase == "running" and finite and all(state.finished for state in finite) and self._all_known():
             return self.stop("every finite source ended", now)
-        return []
+        return self._advance(now) if self.phase == "stopping" else []
 
     def on_death(self, name: str, **fields: Any) -> list[Effect]:
         """A process of the rig died."""
@@ -169,7 +183,10 @@ class Conductor:
         return [Note("death", {"name": name, **fields})]
 
     def stop(self, why: str, now: float) -> list[Effect]:
-        """End the run: drain, close, balance."""
+        """End the run: drain, close, balance; asked again, leave in the spools what is there."""
+        if self.phase == "stopping" and self._drain_until is not None:
+            self._drain_until = now
+            return self._advance(now)
         if self.phase in ("stopping", "done"):
             return []
         if self.phase == "waiting":  # nothing was asked of anybody yet
@@ -204,7 +221,7 @@ class Conductor:
         """Tell each member what the phase asks of it and it has not answered yet."""
         if self.phase == "waiting" and all(member.here for member in self._members.values()):
             self.phase = "starting"
-        effects: list[Effect] = []
+        effects: list[Effect] = self._begin_draining(now)
         if self.phase == "starting" and self._all_answered("START"):
             self.phase = "running"
             self._deadline = None if self._duration_s is None else now + self._duration_s
@@ -227,19 +244,46 @@ class Conductor:
         if name == self._recorder:
             if "START" not in member.answered and (self._recorded_before or self.phase != "stopping"):
                 return "START"
-            drained = self.phase == "stopping" and (self._gave_up_pilots or self._pilots_answered("STOP"))
-            return "STOP" if drained and "STOP" not in member.answered else None
+            over = self.phase == "stopping" and (self._gave_up_pilots or self._pilots_answered("STOP"))
+            return "STOP" if over and not self.is_draining and "STOP" not in member.answered else None
         if self.phase == "stopping":
             return None if "STOP" in member.answered else "STOP"
         recording = "START" in self._members[self._recorder].answered or self._recorded_before
         return "START" if recording and "START" not in member.answered else None
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether the end waits for the spools of pilots."""
+        return self._drain_until is not None and bool(self.pending)
+
+    @property
+    def pending(self) -> dict[str, int]:
+        """Items in the pilots' spools, by stream."""
+        return {stream: produced.pending for stream, produced in self._produced.items() if produced.pending}
+
+    def _note_pending(self, pending: Mapping[str, int]) -> None:
+        """Take how much is in the spools now; before its STOP was answered a Pilot's account is not known."""
+        for stream, items in pending.items():
+            if stream in self._produced:
+                self._produced[stream] = msgspec.structs.replace(self._produced[stream], pending=items)
+
+    def _begin_draining(self, now: float) -> list[Effect]:
+        if self._drain_until is not None and now >= self._drain_until:
+            self._drain_until, self._drain_s = None, 0.0
+        is_over = self.phase == "stopping" and self._pilots_answered("STOP")
+        if not is_over or not self.pending or self._drain_until is not None or self._drain_s <= 0:
+            return []
+        self._drain_until = now + self._drain_s
+        self._deadline = self._drain_until + STOP_S
+        return [Note("pending", {"streams": self.pending, "drain_s": self._drain_s})]
 
     def _value(self, name: str, key: Key) -> dict[str, Any]:
         if name != self._recorder:
             run = str(self._start.get("directory", ""))
             return {"streams": list(self._streams[name]), "run": run, "resume": name in self._forwarded_before}
         if key == "START":
-            return {**self._start, "streams": self.streams, "resume": self._recorded_before}
+            pilots = {pilot: list(streams) for pilot, streams in self._streams.items()}
+            return {**self._start, "streams": self.streams, "pilots": pilots, "resume": self._recorded_before}
         return {"streams": self.streams, "timeout_s": STOP_S / 2}
 
     def _pilots_answered(self, key: Key) -> bool:

@@ -1,4 +1,4 @@
-"""The ledger: for every stream, produced = stored + dropped[reason] + in flight.
+"""The ledger: for every stream, produced = stored + dropped[reason] + pending + in flight.
 
 `produced` comes from the Pilot's rings (positions, not counters), `stored` from the recorder's files, the reasons of
 what is missing from the stream itself (a forwarder says in the next block what it had to drop before it).  A gap that
@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 import msgspec
+
+from pipeline.losses import SPOOLED
 
 UNKNOWN = "unknown"
 """Reason of a gap that no block explained: something died while it happened."""
@@ -56,8 +58,11 @@ class Account(msgspec.Struct, frozen=True):
     dropped: dict[str, int]
     in_flight: int
     balanced: bool
+    """Every item is stored, dropped for a reason, or waits in a spool."""
     problem: str = ""
     """Why it does not balance, in words."""
+    pending: int = 0
+    """Items that wait in the Pilot's spool."""
 
 
 def account(produced: Produced | None, births: Mapping[str, Stored], *, deaths: Iterable[str] = ()) -> Account:
@@ -77,9 +82,12 @@ def account(produced: Produced | None, births: Mapping[str, Stored], *, deaths: 
     total = sum(span.end - span.origin for span in spans.values())
     stored = sum(row.stored for row in births.values())
     dropped = _dropped(births)
-    in_flight = total - stored - sum(dropped.values())
+    pending = dropped.pop(SPOOLED, 0)
+    in_flight = total - stored - pending - sum(dropped.values())
+    if produced is not None and 0 < in_flight <= produced.pending - pending:  # the run ended before its stream told it
+        pending, in_flight = pending + in_flight, 0
     problem = _problem(produced, dropped, in_flight, tuple(deaths))
-    return Account(total, stored, dropped, in_flight, not problem, problem)
+    return Account(total, stored, dropped, in_flight, not problem, problem, pending)
 
 
 def _dropped(births: Mapping[str, Stored]) -> dict[str, int]:

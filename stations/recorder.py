@@ -2,7 +2,7 @@
 
 | key | value | answer |
 |---|---|---|
-| START | `directory`, `streams` (names expected), `resume` | `directory`, `streams` found, `stored` by stream |
+| START | `directory`, `streams` (names), `pilots`, `resume` | `directory`, `streams` found, `stored` by stream |
 | STOP | `timeout_s` | by stream: `stored`, `births` (origin, end, stored, gaps), `ended`; of rows also `produced` |
 | COHERE | | by stream and by `data/<key>`: `count`, `last` sequence, and both by birth; after STOP those of the end |
 | STATE | | `state`, `directory`, by stream `stored`, `durable`, `lag`, `lapped`, `ended`, `failed` |
@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import msgspec
@@ -27,7 +28,10 @@ from pipeline.transport import Context
 from shm import Counters
 
 from .child import Child, run_child
+from .recording.backfill_intake import BackfillIntake
+from .recording.durable import DurableTeller
 from .recording.intake import Intake
+from .recording.late import LateRecordings
 from .recording.recorder import Recorder
 from .recording.rows_intake import RowsIntake
 from .recording.session import MAX_LOSS_S
@@ -51,6 +55,8 @@ class RecorderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """Where the Terminal listens for messages."""
     port: int
     """MSGPORT of the Terminal."""
+    output: str = ""
+    """The folder of the rig's recordings: those that are over are filled from spools only there."""
     max_loss_s: float = MAX_LOSS_S
     """Seconds of recording that the death of this process may cost."""
 
@@ -68,6 +74,11 @@ def record(child: Child, config: RecorderConfig) -> None:
             rows=RowsIntake(f"{prefix}{RING}"),
             counters=counters,
             ask_rows=lambda: node.request(config.terminal, "ROWS", timeout_s=ROWS_S),
+            backfill=lambda current, late: BackfillIntake(prefix, notices, current, late),
+            late=LateRecordings(config.rig, Path(config.output), config.max_loss_s),
+            teller=DurableTeller(
+                lambda pilot, told: node.send(pilot, "DURABLE", told, repeat=False), config.max_loss_s / 4
+            ),
         )
         listens = {
             "START": recorder.l_start,

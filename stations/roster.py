@@ -54,11 +54,11 @@ def children(rig: Rig, role: Role, output: Path) -> list[ChildSpec]:
     Args:
         rig: the rig.
         role: which part of it runs on this machine.
-        output: folder below which the spools of its pilots are, unless they say otherwise.
+        output: folder of its recordings, and of its pilots' spools unless they say otherwise.
     """
     specs: list[ChildSpec] = []
     if role != "pilot":
-        specs += _terminal_children(rig)
+        specs += _terminal_children(rig, output)
     if role != "terminal":
         specs += _pilot_children(rig, output)
     return specs
@@ -109,7 +109,7 @@ def pilot_endpoint(rig: Rig, pilot: str) -> str:
     return f"tcp://127.0.0.1:{rig.pilots[pilot].msg_port}"
 
 
-def _terminal_children(rig: Rig) -> list[ChildSpec]:
+def _terminal_children(rig: Rig, output: Path) -> list[ChildSpec]:
     from .recorder import RecorderConfig  # a Pilot's machine has no [terminal] extra
     from .view import ViewConfig
 
@@ -130,6 +130,7 @@ def _terminal_children(rig: Rig) -> list[ChildSpec]:
         ip=terminal.ip,
         port=terminal.msg_port,
         max_loss_s=rig.rig.max_loss_s,
+        output=str(output.absolute()),
     )
     view = ViewConfig(
         rig=rig.name,

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 BALANCED: Final = 0
 UNBALANCED: Final = 3
+PENDING: Final = 4
 INTERRUPTED: Final = 130
 TICK_S: Final = 0.02
 
@@ -49,6 +50,8 @@ class RunOptions:
     role: roster.Role = "both"
     duration_s: float | None = None
     """Seconds from START to STOP; None: until every finite source has ended, or for ever."""
+    drain_s: float | None = None
+    """Seconds that the end waits for what is in the pilots' spools; the rig file's if None."""
     output: Path | None = None
     """Folder in which the recording gets a folder of its own; the rig file's if None."""
     on_page: Callable[[str], None] | None = None
@@ -78,7 +81,7 @@ class RunResult:
 
 
 def run_rig(rig: Rig, options: RunOptions, report: Report) -> RunResult:
-    """Run a rig until it ends, by itself or by SIGINT or SIGTERM; a second signal ends it at once.
+    """Run a rig until it ends, by itself or by SIGINT or SIGTERM; a further signal ends it sooner.
 
     Args:
         rig: the rig, checked.
@@ -137,22 +140,25 @@ class _Run:
         return f"_{station}"
 
     def ask_to_stop(self, why: str) -> None:
-        """End the run in order; the second time, at once."""
+        """End the run in order; again, leave in the spools what is there; or else at once."""
         self._stops.append(why)
 
     def until_done(self) -> RunResult:
         """Run; return how it ended."""
-        is_stopping = False
-        while len(self._stops) < 2:
+        heard = 0
+        while True:
             busy = self._supervisor.do_work()
             _raise_if_fatal(self._supervisor.fatal)
+            asked = len(self._stops)
             if self._terminal is None:
-                if self._stops:
+                if asked:
                     return RunResult()
             else:
-                if self._stops and not is_stopping:
-                    is_stopping = True
-                    self._terminal.stop(self._stops[0])
+                if asked > heard:
+                    if asked - heard > 1 or (heard and not self._terminal.conductor.is_draining):
+                        break
+                    heard = asked
+                    self._terminal.stop(self._stops[-1])
                 busy += self._terminal.do_work()
                 if self._terminal.accounts is not None:
                     return self._result(self._terminal, self._terminal.accounts)
@@ -169,6 +175,7 @@ class _Run:
             {pilot: [f"{pilot}.{stream}" for stream in section.streams] for pilot, section in rig.pilots.items()},
             {"directory": str(self._recording.absolute()), "rig": rig.name},
             self._options.duration_s,
+            rig.rig.drain_s if self._options.drain_s is None else self._options.drain_s,
         )
         terminal = rig.terminal
         agent = TerminalAgent(
@@ -209,12 +216,13 @@ class _Run:
 
     def _result(self, agent: TerminalAgent, accounts: dict[str, Account]) -> RunResult:
         balanced = all(account.balanced for account in accounts.values())
+        pending = any(account.pending for account in accounts.values())
         return RunResult(
             self._recording if self._recording.exists() else None,
             roster.view_url(self._rig),
             accounts,
             [{"kind": note.kind, **note.fields} for note in agent.events if note.kind != "ledger"],
-            BALANCED if balanced else UNBALANCED,
+            UNBALANCED if not balanced else PENDING if pending else BALANCED,
         )
 
 

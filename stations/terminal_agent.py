@@ -196,6 +196,10 @@ _WORDS: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
     "stop": lambda f: f"stopping: {f['why']}",
     "param": lambda f: f"{f['name']}: {f['parameter']} is {f['value']}",
     "failed": lambda f: f"{f['name']} could not {f['key']}: {f['error']}",
+    "pending": lambda f: (
+        f"waiting up to {f['drain_s']:g} s for what is in the spool: "
+        f"{', '.join(f'{n} items of {stream}' for stream, n in f['streams'].items())}; Ctrl-C leaves it there"
+    ),
     "silent": lambda f: f"no answer from {', '.join(f['names'])}",
 }
 

@@ -24,12 +24,14 @@ def verify(directory: Path, as_json: bool) -> int:
     """Check every item of the recording in DIR.
 
     Counts against what the sources produced, sequences, checksums, and the self-checks that synthetic items carry.
-    Exit code 3 if anything is wrong, or missing without an explanation.
+    Exit code 3 if anything is wrong, or missing without an explanation; 4 if what is missing waits in a Pilot's spool
+    and comes when the rig runs again.
     """
     require_extra("terminal", PURPOSE)
     from stations.recording import verify as verify_recording
 
-    return _tell(verify_recording(directory), as_json)
+    report = verify_recording(directory)
+    return _tell(report, as_json) or (exits.PENDING if report.pending else exits.OK)
 
 
 @click.command()

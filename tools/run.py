@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Role = Literal["pilot", "terminal", "both"]
 Function = TypeVar("Function", bound=Callable[..., int])
 
-COLUMNS = ("stream", "produced", "stored", "dropped", "in flight", "balanced")
+COLUMNS = ("stream", "produced", "stored", "dropped", "pending", "in flight", "balanced")
 
 
 def run_options(command: Function) -> Function:
@@ -133,6 +133,11 @@ def show(result: RunResult, *, as_json: bool) -> None:
     for name, entry in account["streams"].items():
         if entry.get("problem"):
             click.echo(f"{name}: {entry['problem']}")
+        if entry.get("pending"):
+            pilot = name.partition(".")[0]
+            click.echo(
+                f"{name}: {entry['pending']} items wait in the spool of {pilot}; they come when this rig runs again"
+            )
     if account.get("recording"):
         click.echo(f"recording: {account['recording']}")
 

@@ -43,6 +43,8 @@ class RigSection(msgspec.Struct, frozen=True, kw_only=True):
     """Folder of the recordings, against the folder in which the rig is started."""
     max_loss_s: Annotated[float, Meta(gt=0, le=60)] = 1.0
     """Seconds of recording that the death of a process may cost at most."""
+    drain_s: Annotated[float, Meta(ge=0, le=86_400)] = 30.0
+    """Seconds that the end of a run waits for what is in the pilots' spools."""
     draw_fps: Annotated[float, Meta(gt=0, le=120)] = field(default=20.0, name="DRAWFPS")
     """How often the page is drawn, per second."""
     subject: str = field(default="", name="SUBJECT")

@@ -7,6 +7,7 @@ No I/O.  For every birth, at any time: `end - origin == stored + missing`, and e
 | `link`, `lapped`, … | the Pilot dropped it and said so in the block that follows |
 | `recorder` | it reached this machine, but the recorder was dead or too slow for the ring |
 | `disk` | the disk did not take it |
+| `spooled` | pending: it is in the Pilot's spool, and comes; any other reason told of the same items is a better one |
 | `unknown` | nobody said; only a death can explain it |
 """
 
@@ -15,6 +16,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
+
+from pipeline.losses import SPOOLED
 
 from .ranges import Ranges
 
@@ -74,15 +77,27 @@ class BirthAccount:
         return gaps
 
     def store(self, first: int, count: int) -> None:
-        """Account for items that are now in a file; `first` is `end`."""
+        """Account for items that are now in a file, and were in none."""
         self.stored.add(first, first + count)
-        self.end = first + count
+        self.end = max(self.end, first + count)
 
-    def take_back(self, end: int, reason: str) -> None:
-        """Count what was stored from `end` on as missing."""
-        self.stored = Ranges((first, min(last, end)) for first, last in self.stored if first < end)
-        if end < self.end:
-            self.gaps.append(Gap(end, self.end - end, reason))
+    def fresh(self, first: int, end: int) -> list[tuple[int, int]]:
+        """Return the runs of ``[first, end)`` that belong to the recording and are in no file yet."""
+        return self.stored.holes(max(first, self.origin), end)
+
+    def missing(self) -> list[Gap]:
+        """Return what is in no file, each run with the best reason that was told of it."""
+        return join_gaps(explain(self.stored.holes(self.origin, self.end), sorted(self.gaps, key=is_pending), UNKNOWN))
+
+    def take_back(self, first: int, end: int, reason: str) -> int:
+        """Count what was stored of ``[first, end)`` as missing; return how many items that were."""
+        taken = end - first - sum(b - a for a, b in self.stored.holes(first, end)) if first < end else 0
+        outside = [(a, min(b, first)) for a, b in self.stored if a < first]
+        outside += [(max(a, end), b) for a, b in self.stored if b > end]
+        self.stored = Ranges(outside)
+        if taken:
+            self.gaps.append(Gap(first, end - first, reason))
+        return taken
 
     def summary(self) -> dict[str, Any]:
         """Return the account as plain values, gaps with equal reasons joined."""
@@ -90,12 +105,17 @@ class BirthAccount:
             "origin": self.origin,
             "end": self.end,
             "stored": len(self.stored),
-            "gaps": [[gap.first, gap.count, gap.reason] for gap in join_gaps(self.gaps)],
+            "gaps": [[gap.first, gap.count, gap.reason] for gap in self.missing()],
         }
 
     def __repr__(self) -> str:
-        missing = sum(gap.count for gap in self.gaps)
+        missing = sum(gap.count for gap in self.missing())
         return f"<BirthAccount {self.birth:016x} [{self.origin}, {self.end}) stored={len(self.stored)} lost={missing}>"
+
+
+def is_pending(gap: Gap) -> bool:
+    """Tell whether a gap is only that: any other reason for the same items is to be preferred."""
+    return gap.reason == SPOOLED
 
 
 def explain(holes: Iterable[tuple[int, int]], known: Sequence[Gap], otherwise: str) -> list[Gap]:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from pipeline.backfill_name import is_backfill
 from pipeline.block import Block
 from pipeline.errors import BlockError
 from pipeline.stream_spec import StreamSpec
@@ -126,7 +127,8 @@ class Intake:
     def _search_all(self, *, late: bool) -> None:
         found = list_segments(self._prefix)
         rings = [info.full_name for info in found if info.ring is not None and info.ring.is_blob]
-        self._search([name.removeprefix(self._prefix) for name in rings if name != f"{self._prefix}{RING}"], late=late)
+        streams = [name.removeprefix(self._prefix) for name in rings]
+        self._search([name for name in streams if name != RING and not is_backfill(name)], late=late)
 
     def _search(self, streams: Iterable[str], *, late: bool) -> None:
         for stream in list(streams):

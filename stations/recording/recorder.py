@@ -19,8 +19,11 @@ from pipeline import Message, PipelineError
 from shm import Counters
 from stations.rows_ledger import RowsTold, with_produced
 
+from .backfill_intake import BackfillIntake, Current
+from .durable import DurableTeller
 from .errors import RecordingError
 from .intake import Intake
+from .late import LateRecordings
 from .rows_intake import RowsIntake
 from .session import SessionRecorder
 
@@ -33,6 +36,7 @@ ANSWER_S: Final = 5.0
 KEY_SHOWN: Final = 48
 """Characters of ``data/<key>`` in the label of a counter, which has 56 bytes."""
 Answer = TypeVar("Answer")
+MakeBackfill = Callable[[Current, LateRecordings], BackfillIntake]
 log = logging.getLogger(__name__)
 
 
@@ -43,6 +47,8 @@ class StartOrder(msgspec.Struct, frozen=True):
     streams: list[str] = []
     resume: bool = False
     rig: str = ""
+    pilots: dict[str, list[str]] = {}
+    """Whose streams they are: who is to hear what is on the disk."""
 
 
 class StopOrder(msgspec.Struct, frozen=True):
@@ -61,6 +67,9 @@ class Recorder:
         rows: where the rows of messages come from.
         counters: what `pipeline-top` sees.
         ask_rows: asks the Terminal which rows it accepted; raises when it does not answer.
+        backfill: where late blocks come from: makes one from what returns the recording that runs, and those over.
+        late: recordings that are over.
+        teller: tells Pilots what is on the disk.
     """
 
     def __init__(
@@ -72,6 +81,9 @@ class Recorder:
         rows: RowsIntake,
         counters: Counters,
         ask_rows: Callable[[], Any],
+        backfill: MakeBackfill,
+        late: LateRecordings,
+        teller: DurableTeller,
     ) -> None:
         self.rig = rig
         self.max_loss_s = max_loss_s
@@ -80,6 +92,10 @@ class Recorder:
         self._rows = rows
         self._counters = counters
         self._ask_rows = ask_rows
+        self._late = late
+        self._backfill = backfill(lambda: self.session, late)
+        self._teller = teller
+        self._pilots: dict[str, list[str]] = {}
         self._told: RowsTold | None = None
         self._tasks: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = queue.SimpleQueue()
         self._stop: tuple[float, Future[Any]] | None = None
@@ -88,11 +104,15 @@ class Recorder:
 
     def do_work(self, now: float) -> int:
         """Carry out what was asked, store what has come, flush what is due; return how much was done."""
-        done = self._run_tasks()
+        done = self._run_tasks() + self._backfill.do_work(now)
+        for run, late in self._late.items():
+            late.tick(now)
+            self._teller.tick(late, self._backfill.pilots(run), now)
         if self.session is None:
             return done
         done += self._intake.do_work(now) + self._rows.do_work(now)
         self.session.tick(now)
+        self._teller.tick(self.session, self._pilots, now)
         self._count(self.session)
         if self._stop is not None and (now >= self._stop[0] or (not done and self._is_drained(self.session))):
             self._finish()
@@ -170,6 +190,8 @@ class Recorder:
             self._intake.do_work(time.monotonic())
             self._rows.do_work(time.monotonic())
             self._finish()
+        self._backfill.close()
+        self._late.close_all()
 
     def __repr__(self) -> str:
         return f"<Recorder {self.rig} {self.session or 'idle'}>"
@@ -195,6 +217,8 @@ class Recorder:
     def _start(self, order: StartOrder) -> dict[str, Any]:
         directory = Path(order.directory).absolute()
         if self.session is None:
+            self._late.close(str(directory))
+            self._pilots = order.pilots
             self.session = SessionRecorder(
                 directory, self.rig, order.streams, max_loss_s=self.max_loss_s, resume=order.resume
             )
@@ -224,7 +248,8 @@ class Recorder:
     def _is_drained(self, session: SessionRecorder) -> bool:
         # A stream that was expected and has neither a ring nor an item has no END to wait for.
         begun = [name for name, recorder in session.streams.items() if recorder.births]
-        return not self._rows.lag and session.is_drained({*begun, *self._intake.streams})
+        is_waiting = self._rows.lag or self._backfill.lag(str(session.directory))
+        return not is_waiting and session.is_drained({*begun, *self._intake.streams})
 
     def _finish(self) -> None:
         session, self.session = self.session, None

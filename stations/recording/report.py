@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
+from pipeline.losses import SPOOLED
+
 SHOWN: Final = 5
 """How many of a kind are named on the screen; JSON has them all."""
 
@@ -69,6 +71,11 @@ class StreamReport:
         wrong = self.bad_items or self.failed_checks or self.duplicates or self.backward_times or self.problems
         return not wrong and not any(gap.problem for gap in self.gaps)
 
+    @property
+    def pending(self) -> int:
+        """Items that a Pilot's spool still has."""
+        return sum(gap.count for gap in self.gaps if gap.reason == SPOOLED)
+
     def lines(self) -> Iterable[str]:
         """Yield what a person wants to read."""
         lost = Counter[str]()
@@ -105,6 +112,11 @@ class Report:
         """Whether the recording holds what it should."""
         return not self.problems and all(stream.ok for stream in self.streams.values())
 
+    @property
+    def pending(self) -> int:
+        """Items that Pilots' spools still have."""
+        return sum(stream.pending for stream in self.streams.values())
+
     def lines(self) -> list[str]:
         """Return what a person wants to read, the verdict last."""
         found = [line for stream in self.streams.values() for line in stream.lines()]
@@ -112,12 +124,13 @@ class Report:
         if self.deaths:
             found.append(f"died during the recording: {', '.join(self.deaths)}")
         state = "" if self.closed else " (not closed: running, or its recorder was killed)"
-        return [*found, f"{self.directory}: {'whole' if self.ok else 'NOT WHOLE'}{state}"]
+        verdict = f"pending: {self.pending} items are in the spool" if self.pending else "whole"
+        return [*found, f"{self.directory}: {verdict if self.ok else 'NOT WHOLE'}{state}"]
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain values."""
         streams = {name: {**asdict(stream), "ok": stream.ok} for name, stream in self.streams.items()}
-        return {**asdict(self), "streams": streams, "ok": self.ok}
+        return {**asdict(self), "streams": streams, "ok": self.ok, "pending": self.pending}
 
     def __repr__(self) -> str:
         return f"<Report {self.directory} streams={len(self.streams)} {'ok' if self.ok else 'BAD'}>"

@@ -11,7 +11,7 @@ from typing import Final
 
 from stations.rows_ring import PREFIX
 
-from .continuity import RECORDER, BirthAccount, Gap, explain
+from .continuity import RECORDER, BirthAccount, Gap, explain, is_pending
 from .errors import SegmentFormatError
 from .journal import FILE_NAME, JournalReading, read_journal
 from .rows_layout import FOLDER
@@ -28,6 +28,8 @@ class Past:
 
     births: dict[int, BirthAccount] = field(default_factory=dict)
     files: list[str] = field(default_factory=list)
+    pieces: list[tuple[str, tuple[int, int, int]]] = field(default_factory=list)
+    """What each readable file holds: birth, first, end."""
     next_part: int = 0
     stored: int = 0
     ended: bool = False
@@ -68,6 +70,8 @@ def told_gaps(journal: JournalReading) -> dict[tuple[str, int], list[Gap]]:
     for event in journal.of_kind("gap"):
         told = event.fields
         gaps[told["stream"], int(told["birth"], 16)].append(Gap(told["first"], told["count"], told["reason"]))
+    for found in gaps.values():
+        found.sort(key=is_pending)
     return gaps
 
 
@@ -108,6 +112,7 @@ def _add(past: Past, path: Path) -> None:
         return
     account = past.births.setdefault(head.birth, BirthAccount(head.birth, head.origin))
     account.stored.add(head.first, head.first + items)
+    past.pieces.append((past.files[-1], (head.birth, head.first, head.first + items)))
 
 
 def _part(path: Path) -> int:

@@ -58,13 +58,8 @@ class RowsRecorder(SegmentsRecorder[RowsFile]):
 
         The sync comes when the one before is over.
         """
-        if self._segment is None:
-            return
-        if not self._sync_running:
-            super().flush()
-            return
         try:
-            self._segment.flush()
+            self._lane.flush()
         except DiskError as error:
             self._fail(error)
 
@@ -72,7 +67,7 @@ class RowsRecorder(SegmentsRecorder[RowsFile]):
         return f"<RowsRecorder {self.stream} stored={self.stored} durable={self.durable} {self.failed and 'FAILED'}>"
 
     def _file_for(self, row: Row, account: BirthAccount, clock: tuple[str, int, int]) -> RowsFile:
-        segment = self._segment
+        segment = self._lane.segment
         if segment is not None and (segment.head.birth, segment.end) == (account.birth, row.sequence):
             return segment
         self.close_segment()
@@ -89,4 +84,4 @@ class RowsRecorder(SegmentsRecorder[RowsFile]):
             clock_monotonic_ns=monotonic_ns,
             clock_realtime_ns=realtime_ns,
         )
-        return self._begin(RowsFile(self._directory / self._next_name(), head))
+        return self._begin(self._lane, RowsFile(self._directory / self._next_name(), head))

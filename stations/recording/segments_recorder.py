@@ -3,66 +3,20 @@
 from __future__ import annotations
 
 import logging
-import os
+from collections import defaultdict
 from pathlib import Path
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic
 
 from .continuity import DISK, RECORDER, BirthAccount, Gap, join_gaps
-from .disksync import DiskSync, Done
+from .disksync import DiskSync
 from .errors import DiskError, JournalError
 from .journal import Journal
+from .ranges import Ranges
 from .resume import Past
+from .segment_lane import File, SegmentLane, Synced, sync_file
 
 FIRST_PART: Final = 0
 log = logging.getLogger(__name__)
-
-
-class Head(Protocol):
-    """What the journal tells of a segment that begins."""
-
-    @property
-    def birth(self) -> int:
-        """Identity of the ring."""
-
-    @property
-    def epoch(self) -> int:
-        """Takeovers of its writer."""
-
-    @property
-    def origin(self) -> int:
-        """Where the recording of this birth began."""
-
-    @property
-    def first(self) -> int:
-        """Sequence of the first item."""
-
-
-class Segment(Protocol):
-    """A file that is being written; belongs to one thread."""
-
-    path: Path
-    fd: int
-    items: int
-
-    @property
-    def head(self) -> Head:
-        """Whose items they are."""
-
-    @property
-    def end(self) -> int:
-        """The sequence after the last item."""
-
-    def flush(self) -> int:
-        """Make everything visible to readers."""
-
-    def close(self) -> None:
-        """Flush and close."""
-
-    def abandon(self) -> int:
-        """Close what can be closed after the disk failed; return the sequence after the last item kept."""
-
-
-File = TypeVar("File", bound=Segment)
 
 
 def segment_name(stream: str, part: int) -> str:
@@ -87,8 +41,6 @@ class SegmentsRecorder(Generic[File]):
         self.files: list[str] = []
         self.duplicates = 0
         """Items that came again and were in the files already."""
-        self.durable = 0
-        """Items of this process that are on the disk, counted after fdatasync."""
         self.stored = 0
         """Items in the files, flushed or not, those of an earlier process included."""
         self.ended = False
@@ -99,40 +51,39 @@ class SegmentsRecorder(Generic[File]):
         self._rig = rig
         self._journal = journal
         self._sync = sync
-        self._segment: File | None = None
-        self._sync_running = False
+        self._synced = Synced()
+        self._durable: defaultdict[int, Ranges] = defaultdict(Ranges)
+        self._durable_items = 0
+        self._lane: SegmentLane[File] = SegmentLane(sync, self._synced)
 
     def restore(self, past: Past) -> None:
         """Go on from what an earlier process left in the files."""
         self.births, self.files, self.next_part = past.births, past.files, past.next_part
-        self.stored = self.durable = past.stored
+        self.stored = past.stored
+        for name, told in past.pieces:
+            sync_file(self._sync, self._synced, self._directory / name, told)
+
+    @property
+    def durable(self) -> int:
+        """Items that are on the disk, counted after fdatasync."""
+        self.durable_ranges()
+        return self._durable_items
+
+    def durable_ranges(self) -> dict[int, Ranges]:
+        """Return what is on the disk, by birth."""
+        while self._synced.ranges:
+            birth, first, end = self._synced.ranges.popleft()
+            self._durable_items += end - first - self._durable[birth].add(first, end)
+        self.failed = self.failed or self._synced.failed
+        return self._durable
 
     def flush(self) -> None:
         """Make what is stored visible to readers and ask for it to be made durable; at most one sync is under way."""
-        segment = self._segment
-        if segment is None or self._sync_running:
-            return
-        try:
-            segment.flush()
-        except DiskError as error:
-            self._fail(error)
-            return
-        self._sync_running = True
-        self._sync.submit(segment.fd, self._set_durable(self.stored))
+        self._flush(self._lane)
 
     def close_segment(self) -> None:
         """End the current segment; its last bytes are synced and its descriptor closed on the sync thread."""
-        segment = self._segment
-        if segment is None:
-            return
-        try:
-            segment.close()
-        except DiskError as error:
-            self._fail(error)
-            return
-        self._segment = None
-        self._sync.submit(segment.fd, self._set_durable(self.stored, segment.fd))
-        self._tell("segment_closed", file=self.files[-1], end=segment.end, items=segment.items)
+        self._close(self._lane)
 
     def settle(self) -> None:
         """Tell what was not told: losses to the disk, and what an earlier process saw that did not come again."""
@@ -159,19 +110,34 @@ class SegmentsRecorder(Generic[File]):
         last = next(reversed(births.values()))["last"] if births else -1
         return {"count": self.stored, "last": last, "births": births}
 
+    def _flush(self, lane: SegmentLane[File]) -> None:
+        if lane.is_syncing:
+            return
+        try:
+            lane.flush()
+        except DiskError as error:
+            self._fail(error)
+
+    def _close(self, lane: SegmentLane[File]) -> None:
+        try:
+            segment = lane.close()
+        except DiskError as error:
+            self._fail(error)
+            return
+        if segment is not None:
+            name = str(segment.path.relative_to(self._directory))
+            self._tell("segment_closed", file=name, end=segment.end, items=segment.items)
+
     def _next_name(self) -> str:
         name = segment_name(self.stream, self.next_part)
         self.next_part += 1
         return name
 
-    def _begin(self, segment: File) -> File:
+    def _begin(self, lane: SegmentLane[File], segment: File) -> File:
         """Go on in a new segment, and tell."""
         name, head = str(segment.path.relative_to(self._directory)), segment.head
-        self._segment = segment
+        lane.begin(segment)
         self.files.append(name)
-        for folder in {segment.path.parent, self._directory}:
-            fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-            self._sync.submit(fd, _closing(fd))  # the new name, too, survives a power loss
         self._tell(
             "segment", file=name, birth=f"{head.birth:016x}", epoch=head.epoch, origin=head.origin, first=head.first
         )
@@ -199,28 +165,12 @@ class SegmentsRecorder(Generic[File]):
         self.failed = str(error)
         log.error("%s: %s", self.stream, error)
         self._tell("disk_failed", error=self.failed)
-        segment, self._segment = self._segment, None
-        if segment is None:
-            return
-        kept = segment.abandon()
-        account = self.births[segment.head.birth]
-        self.stored -= max(0, account.end - kept)
-        account.take_back(kept, DISK)
-        self._sync.submit(segment.fd, self._set_durable(0, segment.fd))
+        for lane in self._lanes():
+            abandoned = lane.abandon()
+            if abandoned is not None:
+                segment, kept = abandoned
+                account = self.births[segment.head.birth]
+                self.stored -= account.take_back(kept, segment.end, DISK)
 
-    def _set_durable(self, stored: int, close_fd: int = -1) -> Done:
-        def done(error: str) -> None:
-            if error:
-                self.failed = error
-            else:
-                self.durable = max(self.durable, stored)
-            if close_fd >= 0:
-                os.close(close_fd)
-            else:
-                self._sync_running = False
-
-        return done
-
-
-def _closing(fd: int) -> Done:
-    return lambda _error: os.close(fd)
+    def _lanes(self) -> list[SegmentLane[File]]:
+        return [self._lane]

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
+from pipeline.backfill_name import live_of
 from pipeline.block import Block
 from pipeline.stream_spec import StreamSpec
 from stations.rows_ring import PREFIX
@@ -105,6 +106,14 @@ class SessionRecorder:
         """Store a block of any stream; see `StreamRecorder.store`."""
         recorder = self.stream(block.header.stream)
         return recorder.store(block, spec, missed=missed, joined_late=joined_late)
+
+    def backfill(self, block: Block, spec: StreamSpec) -> int:
+        """Store a block out of a Pilot's spool, as it came: its stream has the name of a backfill."""
+        name = live_of(spec.stream)
+        meta = {key: value for key, value in spec.meta.items() if key not in ("run", "pilot")}
+        live = msgspec.structs.replace(spec, stream=name, meta=meta)
+        header = msgspec.structs.replace(block.header, stream=name)
+        return self.stream(name).backfill(Block(header, block.times, block.payload), live)
 
     def tick(self, now: float) -> int:
         """Flush the streams whose turn it is; return how many.

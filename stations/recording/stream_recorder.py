@@ -1,7 +1,9 @@
 """Records one stream: blocks in, segment files out, nothing missing without a reason.
 
 A new segment begins wherever the chunks of the current one cannot go on: another birth or epoch, another shape, after
-a short block, after a gap.  So within a file the sequences have no hole.
+a short block, after a gap.  So within a file the sequences have no hole.  Blocks out of a Pilot's spool come late,
+while live ones go on, and into files of their own.  An item that is in a file already is passed over, whichever way it
+came.
 """
 
 from __future__ import annotations
@@ -13,14 +15,16 @@ import numpy as np
 
 from pipeline.block import Block, BlockFlag
 from pipeline.codec import checksum
+from pipeline.losses import LIVE
 from pipeline.stream_spec import StreamSpec
 
-from .continuity import DISK, RECORDER, UNKNOWN, BirthAccount
+from .continuity import DISK, RECORDER, UNKNOWN, BirthAccount, Gap
 from .disksync import DiskSync
 from .errors import DiskError
 from .journal import Journal
 from .layout import SegmentHead
 from .segment import RAW, SegmentFile
+from .segment_lane import SegmentLane
 from .segments_recorder import SegmentsRecorder
 
 
@@ -37,6 +41,9 @@ class StreamRecorder(SegmentsRecorder[SegmentFile]):
 
     def __init__(self, directory: Path, rig: str, stream: str, journal: Journal, sync: DiskSync) -> None:
         super().__init__(directory, rig, stream, journal, sync)
+        self._late: SegmentLane[SegmentFile] = SegmentLane(sync, self._synced)
+        self.backfilled = 0
+        """Items that came out of a spool."""
         self.resumed = False
         """An earlier process recorded here: what is missing at the first block is its loss."""
 
@@ -63,14 +70,39 @@ class StreamRecorder(SegmentsRecorder[SegmentFile]):
                 self._end(account)
             return 0
         self.ended = False
-        known = account.end - header.first
-        if known >= header.count:
-            self.duplicates += header.count
-            return 0
-        if known:
-            self.duplicates += known
-            block = without_first(block, known)
-        return self._write(block, spec, account)
+        stored = self._store(self._lane, block, spec, account)
+        account.advance(header.end)  # what was stored before is accounted for, too
+        return stored
+
+    def backfill(self, block: Block, spec: StreamSpec) -> int:
+        """Store a block out of a Pilot's spool, or what of it is in no file yet; return how many items that is.
+
+        Args:
+            block: as it came, but under the live stream's name; what it says of losses concerns the spool alone.
+            spec: of the live stream.
+        """
+        header = block.header
+        account = self.births.setdefault(header.birth, BirthAccount(header.birth, header.first - header.lost))
+        if header.lost and header.lost_reason != LIVE:
+            gap = Gap(header.first - header.lost, header.lost, header.lost_reason)
+            account.gaps.append(gap)
+            self._tell_gaps(account, (gap,))
+        if header.is_end:
+            self._close(self._late)
+            self._tell("backfilled", birth=f"{account.birth:016x}", items=self.backfilled)
+        stored = self._store(self._late, block, spec, account) if header.count else 0
+        self.backfilled += stored
+        return stored
+
+    def flush(self) -> None:
+        """Flush what is live and what came late."""
+        super().flush()
+        self._flush(self._late)
+
+    def close_segment(self) -> None:
+        """End both current segments."""
+        super().close_segment()
+        self._close(self._late)
 
     def __repr__(self) -> str:
         state = (self.failed and "FAILED") or ("ended" if self.ended else "recording")
@@ -85,33 +117,45 @@ class StreamRecorder(SegmentsRecorder[SegmentFile]):
             self.births[header.birth] = account
         return account
 
-    def _write(self, block: Block, spec: StreamSpec, account: BirthAccount) -> int:
+    def _store(self, lane: SegmentLane[SegmentFile], block: Block, spec: StreamSpec, account: BirthAccount) -> int:
+        header = block.header
+        fresh = account.fresh(header.first, header.end)
+        self.duplicates += header.count - sum(end - first for first, end in fresh)
+        return sum(self._write(lane, part_of(block, first, end), spec, account) for first, end in fresh)
+
+    def _write(self, lane: SegmentLane[SegmentFile], block: Block, spec: StreamSpec, account: BirthAccount) -> int:
         header = block.header
         if not self.failed:
             try:
-                self._segment_for(block, spec, account).append(block)
+                self._segment_for(lane, block, spec, account).append(block)
             except DiskError as error:
                 self._fail(error)
         if self.failed:
-            account.advance(header.first + header.count, otherwise=DISK)  # told once, by `settle`
+            if lane is self._lane:
+                account.advance(header.end, otherwise=DISK)  # told once, by `settle`
             return 0
         account.store(header.first, header.count)
         self.stored += header.count
-        if self._segment is not None and self._segment.is_full:
-            self.close_segment()
+        if lane.segment is not None and lane.segment.is_full:
+            self._close(lane)
         return header.count
 
-    def _segment_for(self, block: Block, spec: StreamSpec, account: BirthAccount) -> SegmentFile:
-        if self._segment is not None and not _continues(self._segment, block):
-            self.close_segment()
-        if self._segment is None:
+    def _segment_for(
+        self, lane: SegmentLane[SegmentFile], block: Block, spec: StreamSpec, account: BirthAccount
+    ) -> SegmentFile:
+        if lane.segment is not None and not _continues(lane.segment, block):
+            self._close(lane)
+        if lane.segment is None:
             head = head_of(block, spec, rig=self._rig, part=self.next_part, origin=account.origin)
-            return self._begin(SegmentFile(self._directory / self._next_name(), head))
-        return self._segment
+            return self._begin(lane, SegmentFile(self._directory / self._next_name(), head))
+        return lane.segment
+
+    def _lanes(self) -> list[SegmentLane[SegmentFile]]:
+        return [self._lane, self._late]
 
     def _end(self, account: BirthAccount) -> None:
         self.ended = True
-        self.close_segment()
+        self._close(self._lane)
         self._tell("end", birth=f"{account.birth:016x}", end=account.end)
 
 
@@ -140,20 +184,22 @@ def head_of(block: Block, spec: StreamSpec, *, rig: str, part: int, origin: int)
     )
 
 
-def without_first(block: Block, known: int) -> Block:
-    """Return the rest of a block whose first items are stored already, as a short raw block.
+def part_of(block: Block, first: int, end: int) -> Block:
+    """Return the items ``[first, end)`` of a block, as a short raw block if they are not all.
 
     Happens only where two runs of a forwarder cut the same items into blocks differently.
     """
     header = block.header
-    items = block.decode()[known:]
-    payload = items.tobytes().ljust(header.raw_bytes, b"\0")
-    times = np.ascontiguousarray(block.item_times()[known:])
+    if (first, end) == (header.first, header.end):
+        return block
+    part = slice(first - header.first, end - header.first)
+    payload = block.decode()[part].tobytes().ljust(header.raw_bytes, b"\0")
+    times = np.ascontiguousarray(block.item_times()[part])
     wire_times = times.tobytes() if memoryview(block.times).nbytes else b""
     rest = msgspec.structs.replace(
         header,
-        first=header.first + known,
-        count=header.count - known,
+        first=first,
+        count=end - first,
         time_ns=int(times[0]),
         codec=RAW,
         payload_bytes=len(payload),

@@ -6,6 +6,7 @@ that can have caused it and only up to ``rate * (max_loss_s + seconds since that
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from .report import BadItem, Report, StreamReport
 from .resume import rows_of, segments_of, told_gaps
 from .segment_reader import Chunk, SegmentReader
 from .session import SUMMARY_NAME
-from .verify_gaps import DEATH, BirthFound, gaps_of
+from .verify_gaps import DEATH, BirthFound, Seam, gaps_of
 from .verify_rows import read_rows
 
 
@@ -79,6 +80,7 @@ def _read_stream(paths: list[Path], found: StreamReport) -> dict[int, BirthFound
                 _read_segment(segment, births, found)
         except SegmentFormatError as error:
             found.problems.append(str(error))
+    _check_seams(births, found)
     return births
 
 
@@ -93,11 +95,14 @@ def _read_segment(segment: SegmentReader, births: dict[int, BirthFound], found: 
         )
     found.duplicates += account.stored.add(head.first, segment.end)
     _check_tables(segment, found)
+    times: list[int] = []
     for index in range(len(segment.rows)):
         try:
-            _check_chunk(segment, segment.chunk(index), account, found)
+            _check_chunk(segment, segment.chunk(index), times, found)
         except SegmentFormatError as error:
             found.bad_items.append(_bad(segment, int(segment.rows[index]["first_seq"]), str(error)))
+    if times:
+        account.seams.append(Seam(head.first, times[0], times[-1], segment.path.name))
 
 
 def _check_tables(segment: SegmentReader, found: StreamReport) -> None:
@@ -113,12 +118,22 @@ def _check_tables(segment: SegmentReader, found: StreamReport) -> None:
         found.bad_items.append(_bad(segment, sequence, "time_ns differs from the block's"))
 
 
-def _check_chunk(segment: SegmentReader, chunk: Chunk, account: BirthFound, found: StreamReport) -> None:
+def _check_seams(births: dict[int, BirthFound], found: StreamReport) -> None:
+    """Compare times from file to file, in the order of their items: what came out of a spool lies in later files."""
+    for birth, account in births.items():
+        for before, after in itertools.pairwise(sorted(account.seams)):
+            if after.first_time <= before.last_time:
+                what = f"time {after.first_time} is not after {before.last_time}"
+                found.backward_times.append(BadItem(after.file, f"{birth:016x}", after.first, what))
+
+
+def _check_chunk(segment: SegmentReader, chunk: Chunk, times: list[int], found: StreamReport) -> None:
     # Within a block times follow from the first by a period, or were checked with it: only the seam can go back.
-    if account.last_time is not None and chunk.times[0] <= account.last_time:
-        what = f"time {chunk.times[0]} is not after {account.last_time}"
-        found.backward_times.append(_bad(segment, chunk.first, what))
-    account.last_time = int(chunk.times[-1])
+    if times and chunk.times[0] <= times[-1]:
+        found.backward_times.append(_bad(segment, chunk.first, f"time {chunk.times[0]} is not after {times[-1]}"))
+    times[1:] = [] if not times else [int(chunk.times[-1])]
+    if not times:
+        times += [int(chunk.times[0]), int(chunk.times[-1])]
     if not segment.is_whole(chunk):
         found.bad_items.append(_bad(segment, chunk.first, f"block of {chunk.count} items fails its CRC"))
         return

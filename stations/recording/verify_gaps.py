@@ -19,6 +19,16 @@ TOLD_LATE_S: Final = 5.0
 """A death on another machine may reach the journal after the gap that it caused."""
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Seam:
+    """Where one file's items begin and end in time."""
+
+    first: int
+    first_time: int
+    last_time: int
+    file: str
+
+
 @dataclass(slots=True)
 class BirthFound:
     """What the files of one stream and birth add up to."""
@@ -27,6 +37,8 @@ class BirthFound:
     rate: float
     stored: Ranges = field(default_factory=Ranges)
     last_time: int | None = None
+    """Of the rows' last one."""
+    seams: list[Seam] = field(default_factory=list)
 
 
 def gaps_of(stream: str, birth: int, account: BirthFound, told: list[Gap], journal: JournalReading) -> list[FoundGap]:

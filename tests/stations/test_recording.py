@@ -177,8 +177,8 @@ def test_recorder_goes_on_where_its_files_end(tmp_path: Path) -> None:
     store(alive, made, 0, 40)
     summary = alive.close()[NAME]
 
-    assert {"origin": 8, "end": 40, "stored": 30, "gaps": [[8, 2, "link"]]} == summary["births"][HEX]
-    assert [(10, 20), (20, 40)] == [(first, end) for _, first, end in files(tmp_path / "a")]
+    assert {"origin": 8, "end": 40, "stored": 32, "gaps": []} == summary["births"][HEX]  # what was lost came after all
+    assert [(10, 20), (8, 10), (20, 40)] == [(first, end) for _, first, end in files(tmp_path / "a")]
 
 
 def test_what_was_overwritten_while_no_recorder_lived_is_its_loss(tmp_path: Path) -> None:
