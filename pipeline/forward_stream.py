@@ -11,7 +11,8 @@ F4  A stream whose link is down keeps `keep` items of the ring, then gives up it
     slow keeps `most`.  While the link is up a ring that can wait waits instead: that is what back-pressure is for.
 F5  The run is over when the Terminal has its END, not when it was sent.
 F6  What is given up goes into the spool, if there is one; on the wire it is a loss of reason `spooled`, and its
-    backfill is another stream's business.
+    backfill is another stream's business.  What was sent and not acknowledged goes there first, without being lost: the
+    link that is silent may have lost it.
 F7  The ring keeps what is not durable in the recording, as far as a quarter of it: a Terminal whose rings are gone gets
     that again.
 
@@ -25,7 +26,7 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from .block import BlockFlag
@@ -127,6 +128,10 @@ class ForwardStream:
         self._spooled = spooled
         self._reserve = reserve
         self._durable = start
+        self._flying: deque[Cut] = deque()
+        """Blocks of items that were sent and not acknowledged."""
+        self._spilled_to = start
+        """Below this everything that is not acknowledged is in the spool, or lost."""
         self._starved_since: float | None = None
         self._spill_to: int | None = None
         """Down to this many waiting items the spool takes on, once it has begun."""
@@ -221,6 +226,8 @@ class ForwardStream:
         if self.acked <= message.next <= self.told:
             self.acked = message.next
             self.losses.settle(message.next)
+            while self._flying and self._flying[0].first < message.next:
+                self._flying.popleft()
         if message.ended and self._end_is_sent:
             self.has_ended, self.state = True, ForwardState.FINISHED  # F5
 
@@ -256,14 +263,17 @@ class ForwardStream:
         self.told = self.sent = cut.first + cut.count
         if not cut.count and not cut.flags & BlockFlag.END:
             self.sent = self.losses.run_end(self.told)
+        if cut.count:
+            self._flying.append(cut)
         self.allowance.spend(self._cost)
         self._end_is_sent = bool(cut.flags & BlockFlag.END)
 
     def spilled(self, spill: Spill, *, is_kept: bool) -> None:
         """The spool took the block, or had no room for it."""
-        end = spill.cut.first + spill.cut.count
-        self.losses.add(self.sent, end, SPOOLED if is_kept else SPOOL_FULL)
-        self.sent = max(self.sent, end)
+        self._spilled_to = spill.cut.first + spill.cut.count
+        if self._spilled_to > self.sent:
+            self.losses.add(self.sent, self._spilled_to, SPOOLED if is_kept else SPOOL_FULL)
+            self.sent = self._spilled_to
 
     def _next_cut(self, ring: RingState) -> Cut | None:
         loss = self.losses.at(self.told)
@@ -319,11 +329,11 @@ class ForwardStream:
     def _give_up(self, ring: RingState, now: float) -> Spill | None:
         """Make room in a ring whose items do not leave (F4)."""
         most = self._most_waiting(now)
-        waiting = ring.published - self.sent
         if self._spooled is None:
-            if most is not None and waiting > most:
+            if most is not None and ring.published - self.sent > most:
                 self._drop(ring, ring.published - most, LINK)
             return None
+        waiting = ring.published - self.losses.run_end(max(self.acked, self._spilled_to))
         if most is not None and waiting > most:
             self._spill_to = min(most, self._keep)  # many at once: each stretch is a file of its own in the recording
         elif self._spill_to is not None and waiting <= self._spill_to:
@@ -357,6 +367,14 @@ class ForwardStream:
 
     def _spill(self, ring: RingState, spooled: SpoolRun) -> Spill | None:
         """Return the next block to spill, None while it is not whole."""
+        for cut in self._flying:
+            end = cut.first + cut.count
+            if (
+                end > self._spilled_to
+                and cut.first >= ring.oldest
+                and spooled.covered(cut.first, end) != [(cut.first, end)]
+            ):
+                return Spill(replace(cut, flags=BlockFlag.NONE, lost=0, lost_reason=""))
         limit = self._limit(ring)
         published = ring.published if limit is None else min(ring.published, limit)
         while True:
@@ -390,6 +408,7 @@ class ForwardStream:
         self.sent = max(self.sent, end)
 
     def _rewind(self, sequence: int) -> None:
+        self._flying.clear()
         self.losses.settle(min(sequence, self.told))
         self.losses.discard_below(sequence)
         self.told = sequence

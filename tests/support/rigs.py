@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -40,14 +41,25 @@ class RunningRig:
         folder: for the rig file, the recording and the logs.
         text: of the rig file.
         options: further ones of `pipeline run`.
+        within: a command that runs it somewhere else, such as a network namespace.
     """
 
-    def __init__(self, folder: Path, text: str, *options: str) -> None:
+    def __init__(self, folder: Path, text: str, *options: str, within: Sequence[str] = ()) -> None:
         self.folder = folder
         path = folder / "rig.toml"
         path.write_text(text)
         self._errors = folder / "stderr.txt"
-        command = [PIPELINE, "run", str(path), "--no-browser", "--json", "--output", str(folder / "out"), *options]
+        command = [
+            *within,
+            PIPELINE,
+            "run",
+            str(path),
+            "--no-browser",
+            "--json",
+            "--output",
+            str(folder / "out"),
+            *options,
+        ]
         with self._errors.open("w") as errors:
             self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=folder)
 
@@ -59,7 +71,7 @@ class RunningRig:
     @property
     def recording(self) -> Path:
         """Folder of the recording."""
-        (found,) = [path for path in (self.folder / "out").iterdir() if path.name != "logs"]
+        (found,) = [path for path in (self.folder / "out").iterdir() if path.name not in ("logs", "spool")]
         return found
 
     def events(self) -> list[dict[str, Any]]:

@@ -1,0 +1,149 @@
+"""Over a link that is cut, loses, delays or is narrow, the recording is what was produced.
+
+The Pilot and the Terminal are two `pipeline run`s with a rig file each, as on two machines.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.bad_link import PILOT, TERMINAL, Link, why_not
+from support.rigs import RunningRig, pipeline
+
+h5py = pytest.importorskip("h5py")
+WHY_NOT = why_not()
+needs_link = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
+
+RIG = """
+[rig]
+name = "{name}"
+drain_s = 90
+
+[terminal]
+ip = "{ip}"
+MSGPORT = {port}
+DATAPORT = {data_port}
+
+[pilots.p1.streams.cam]
+source = "synthetic:camera"
+shape = [120, 160, 1]
+rate = 30
+
+[pilots.p1.streams.sig]
+source = "synthetic:signal"
+channels = 4
+rate = 1000
+"""
+PORTS = {"port": 5560, "data_port": 5561}
+RELAYED = {"port": 5570, "data_port": 5571}
+
+
+@contextmanager
+def two_machines(
+    folder: Path,
+    name: str,
+    duration_s: float,
+    *,
+    ips: tuple[str, str],
+    within: Sequence[str] = (),
+    pilot: dict[str, int],
+) -> Iterator[RunningRig]:
+    """Run a Terminal, and a Pilot that has its own words for where that is; yield the Terminal's run."""
+    with ExitStack() as stack:
+        for side in ("terminal", "pilot"):
+            (folder / side).mkdir()
+        text = RIG.format(name=name, ip=ips[0], **PORTS)
+        options = ("--role", "terminal", "--duration", str(duration_s))
+        terminal = stack.enter_context(RunningRig(folder / "terminal", text, *options, within=within))
+        there = RIG.format(name=name, ip=ips[1], **pilot)
+        stack.enter_context(RunningRig(folder / "pilot", there, "--role", "pilot", within=within))
+        terminal.wait_for("recording p1.cam")
+        yield terminal
+
+
+@contextmanager
+def linked(folder: Path, link: Link, name: str, duration_s: float) -> Iterator[RunningRig]:
+    """Run both at the two ends of a link."""
+    ips = (TERMINAL, f"{PILOT}:0;{TERMINAL}")  # zmq's words for where to connect from, and where to
+    with two_machines(folder, name, duration_s, ips=ips, within=link.within, pilot=PORTS) as rig:
+        yield rig
+
+
+def assert_whole(rig: RunningRig, seconds: float) -> dict[str, Any]:
+    """The run ended balanced, with nothing dropped or pending, and its files hold it."""
+    result = rig.finish(150)
+    assert rig.process.returncode == 0, f"{rig.said}\n{result}"
+    for name, row in result["streams"].items():
+        assert row["produced"] == row["stored"], (name, row, rig.said)
+        assert (row["dropped"], row["pending"], row["balanced"]) == ({}, 0, True), (name, row)
+    assert result["streams"]["p1.cam"]["produced"] >= 27 * seconds
+    assert result["streams"]["p1.sig"]["produced"] >= 900 * seconds
+    check = pipeline("verify", str(rig.recording))
+    assert check.returncode == 0, check.stdout
+    streams: dict[str, Any] = result["streams"]
+    return streams
+
+
+def seconds_after_stop(rig: RunningRig) -> float:
+    """Return how long after the order to stop the last item was acquired; all on one machine, so on one clock."""
+    (stop,) = [event["monotonic_ns"] for event in rig.events() if event["kind"] == "stop"]
+    newest = 0
+    for path in rig.recording.glob("*.h5"):
+        with h5py.File(path, "r") as file:
+            newest = max(newest, int(file["blocks"]["time_ns"].max()))
+    return (newest - stop) / 1e9
+
+
+@needs_link
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize(("run_s", "cut_s"), [(30, 10), pytest.param(180, 60, marks=pytest.mark.stress)])
+def test_a_link_that_is_cut_loses_nothing(tmp_path: Path, run_s: int, cut_s: int) -> None:
+    """What was acquired meanwhile comes out of the spool, while live data go on."""
+    with Link() as link, linked(tmp_path, link, f"cut-{run_s}", run_s) as rig:
+        time.sleep(run_s / 3)  # the times of the experiment, not waits for conditions
+        link.lose(100)
+        time.sleep(cut_s)
+        link.lose(0)
+        assert_whole(rig, run_s)
+        assert [event for event in rig.events() if event["kind"] == "backfilled"]
+
+
+@needs_link
+def test_a_link_that_loses_packets_loses_no_items(tmp_path: Path) -> None:
+    """Five packets of a hundred, both ways."""
+    with Link() as link, linked(tmp_path, link, "lossy", 12) as rig:
+        link.lose(5)
+        assert_whole(rig, 12)
+
+
+@needs_link
+@pytest.mark.parametrize("kbit_s", [10_000, 3_000])
+def test_a_narrow_link_loses_nothing_and_stops_at_once(tmp_path: Path, kbit_s: int) -> None:
+    """Where it does not fit through, the rest comes after the end; STOP does not queue behind data."""
+    with Link() as link, linked(tmp_path, link, f"narrow-{kbit_s}", 12) as rig:
+        link.narrow(kbit_s)
+        assert_whole(rig, 12)
+        assert seconds_after_stop(rig) <= 1.0
+
+
+def test_a_link_with_200_ms_there_and_back_loses_nothing(tmp_path: Path) -> None:
+    """Credit is enough for the way."""
+    pairs = [f"{here}:{there}" for here, there in zip(RELAYED.values(), PORTS.values(), strict=True)]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    command = [sys.executable, "-m", "support.slow_relay", "0.1", *pairs]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as relay:
+        try:
+            assert relay.stdout is not None
+            assert relay.stdout.readline() == b"ready\n"
+            with two_machines(tmp_path, "far", 12, ips=("127.0.0.1",) * 2, pilot=RELAYED) as rig:
+                assert_whole(rig, 12)
+        finally:
+            relay.kill()
