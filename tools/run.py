@@ -129,7 +129,8 @@ def show(result: RunResult, *, as_json: bool) -> None:
         for name, entry in account["streams"].items()
     ]
     if rows:
-        print_table(rows, COLUMNS)
+        hidden = () if any(row["pending"] for row in rows) else ("pending",)
+        print_table(rows, [column for column in COLUMNS if column not in hidden])
     for name, entry in account["streams"].items():
         if entry.get("problem"):
             click.echo(f"{name}: {entry['problem']}")

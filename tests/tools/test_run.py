@@ -30,6 +30,17 @@ def test_a_table_shows_reasons_of_drops(capsys: pytest.CaptureFixture[str]) -> N
     ]
 
 
+def test_what_waits_in_a_spool_is_told_with_where(capsys: pytest.CaptureFixture[str]) -> None:
+    """And what will become of it."""
+    waits = Account(5, 3, {}, in_flight=0, balanced=True, pending=2)
+    show(RunResult(accounts={"pilot1.cam0": waits}), as_json=False)
+    assert capsys.readouterr().out.splitlines() == [
+        "stream       produced  stored  dropped  pending  in flight  balanced",
+        "pilot1.cam0         5       3  0              2          0  yes",
+        "pilot1.cam0: 2 items wait in the spool of pilot1; they come when this rig runs again",
+    ]
+
+
 def test_json_is_one_object_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     """Where the recording is, where the page was, and every stream's account."""
     show(RESULT, as_json=True)
