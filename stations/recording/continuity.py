@@ -50,11 +50,19 @@ class BirthAccount:
     gaps: list[Gap] = field(default_factory=list)
     end: int = -1
     """The sequence after the last item that is accounted for, stored or missing."""
+    is_guessed: bool = False
+    """Only items out of a spool came so far: the run may have begun earlier."""
     told_end: int = -1
     """Where an earlier process saw the stream end; what it lost before that is lost."""
 
     def __post_init__(self) -> None:
         self.end = max(self.end, self.origin)
+
+    def begin(self, origin: int) -> None:
+        """Hear from the live stream where the run began."""
+        if self.is_guessed:
+            self.is_guessed = False
+            self.origin = self.end = min(self.origin, origin)
 
     def advance(self, to: int, *, lost: int = 0, lost_reason: str = "", otherwise: str = UNKNOWN) -> tuple[Gap, ...]:
         """Account for everything up to `to`; return the new gaps.
@@ -65,15 +73,15 @@ class BirthAccount:
             lost_reason: why it dropped them.
             otherwise: reason of what is missing beyond those.
         """
-        missing = to - self.end
-        if missing <= 0:
-            return ()
-        declared = min(lost, missing)
-        silent = missing - declared
-        found = (Gap(self.end, silent, otherwise), Gap(self.end + silent, declared, lost_reason or UNKNOWN))
-        gaps = tuple(gap for gap in found if gap.count)
+        silent = Gap(self.end, max(0, to - lost - self.end), otherwise)
+        told = [
+            Gap(first, end - first, lost_reason or UNKNOWN)
+            for first, end in self.stored.holes(max(to - lost, self.origin), to)
+            if not any(gap.first <= first and end <= gap.end and by_merit(gap) < 2 for gap in self.gaps)
+        ]
+        gaps = tuple(gap for gap in (silent, *told) if gap.count)
         self.gaps.extend(gaps)
-        self.end = to
+        self.end = max(self.end, to)
         return gaps
 
     def store(self, first: int, count: int) -> None:
@@ -81,13 +89,23 @@ class BirthAccount:
         self.stored.add(first, first + count)
         self.end = max(self.end, first + count)
 
+    def fill(self, first: int, count: int) -> None:
+        """Account for items that came late; where the live stream stands does not change."""
+        self.stored.add(first, first + count)
+
     def fresh(self, first: int, end: int) -> list[tuple[int, int]]:
         """Return the runs of ``[first, end)`` that belong to the recording and are in no file yet."""
         return self.stored.holes(max(first, self.origin), end)
 
     def missing(self) -> list[Gap]:
         """Return what is in no file, each run with the best reason that was told of it."""
-        return join_gaps(explain(self.stored.holes(self.origin, self.end), sorted(self.gaps, key=is_pending), UNKNOWN))
+        holes = self.stored.holes(self.origin, self.last)
+        return join_gaps(explain(holes, sorted(self.gaps, key=by_merit), UNKNOWN))
+
+    @property
+    def last(self) -> int:
+        """The sequence after the last item that is stored or accounted for."""
+        return max(self.end, self.stored.end or 0)
 
     def take_back(self, first: int, end: int, reason: str) -> int:
         """Count what was stored of ``[first, end)`` as missing; return how many items that were."""
@@ -103,19 +121,19 @@ class BirthAccount:
         """Return the account as plain values, gaps with equal reasons joined."""
         return {
             "origin": self.origin,
-            "end": self.end,
+            "end": self.last,
             "stored": len(self.stored),
             "gaps": [[gap.first, gap.count, gap.reason] for gap in self.missing()],
         }
 
     def __repr__(self) -> str:
         missing = sum(gap.count for gap in self.missing())
-        return f"<BirthAccount {self.birth:016x} [{self.origin}, {self.end}) stored={len(self.stored)} lost={missing}>"
+        return f"<BirthAccount {self.birth:016x} [{self.origin}, {self.last}) stored={len(self.stored)} lost={missing}>"
 
 
-def is_pending(gap: Gap) -> bool:
-    """Tell whether a gap is only that: any other reason for the same items is to be preferred."""
-    return gap.reason == SPOOLED
+def by_merit(gap: Gap) -> int:
+    """Order what was said of the same items: a reason that was told, then that they may still come, then a guess."""
+    return 1 if gap.reason == SPOOLED else 2 if gap.reason in (RECORDER, UNKNOWN) else 0
 
 
 def explain(holes: Iterable[tuple[int, int]], known: Sequence[Gap], otherwise: str) -> list[Gap]:

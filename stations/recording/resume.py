@@ -11,7 +11,7 @@ from typing import Final
 
 from stations.rows_ring import PREFIX
 
-from .continuity import RECORDER, BirthAccount, Gap, explain, is_pending
+from .continuity import RECORDER, BirthAccount, Gap, by_merit, explain
 from .errors import SegmentFormatError
 from .journal import FILE_NAME, JournalReading, read_journal
 from .rows_layout import FOLDER
@@ -71,7 +71,7 @@ def told_gaps(journal: JournalReading) -> dict[tuple[str, int], list[Gap]]:
         told = event.fields
         gaps[told["stream"], int(told["birth"], 16)].append(Gap(told["first"], told["count"], told["reason"]))
     for found in gaps.values():
-        found.sort(key=is_pending)
+        found.sort(key=by_merit)
     return gaps
 
 
@@ -86,7 +86,8 @@ def restore(directory: Path) -> dict[str, Past]:
     for event in journal.of_kind("segment"):
         told = event.fields
         account = BirthAccount(int(told["birth"], 16), told["origin"])
-        pasts[told["stream"]].births.setdefault(account.birth, account)
+        known = pasts[told["stream"]].births.setdefault(account.birth, account)
+        known.origin = min(known.origin, account.origin)
     for stream, paths in {**segments_of(directory), **rows_of(directory)}.items():
         for path in paths:
             _add(pasts[stream], path)

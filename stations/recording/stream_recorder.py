@@ -82,7 +82,10 @@ class StreamRecorder(SegmentsRecorder[SegmentFile]):
             spec: of the live stream.
         """
         header = block.header
-        account = self.births.setdefault(header.birth, BirthAccount(header.birth, header.first - header.lost))
+        account = self.births.get(header.birth)
+        if account is None:
+            account = BirthAccount(header.birth, header.first - header.lost, is_guessed=True)
+            self.births[header.birth] = account
         if header.lost and header.lost_reason != LIVE:
             gap = Gap(header.first - header.lost, header.lost, header.lost_reason)
             account.gaps.append(gap)
@@ -115,6 +118,7 @@ class StreamRecorder(SegmentsRecorder[SegmentFile]):
             late = joined_late and not header.flags & BlockFlag.BEGIN
             account = BirthAccount(header.birth, header.first if late else min(header.origin, header.first))
             self.births[header.birth] = account
+        account.begin(header.origin)
         return account
 
     def _store(self, lane: SegmentLane[SegmentFile], block: Block, spec: StreamSpec, account: BirthAccount) -> int:
@@ -134,7 +138,7 @@ class StreamRecorder(SegmentsRecorder[SegmentFile]):
             if lane is self._lane:
                 account.advance(header.end, otherwise=DISK)  # told once, by `settle`
             return 0
-        account.store(header.first, header.count)
+        (account.store if lane is self._lane else account.fill)(header.first, header.count)
         self.stored += header.count
         if lane.segment is not None and lane.segment.is_full:
             self._close(lane)

@@ -87,6 +87,7 @@ def _read_stream(paths: list[Path], found: StreamReport) -> dict[int, BirthFound
 def _read_segment(segment: SegmentReader, births: dict[int, BirthFound], found: StreamReport) -> None:
     head = segment.head
     account = births.setdefault(head.birth, BirthFound(head.origin, head.rate))
+    account.origin = min(account.origin, head.origin)  # what came out of a spool first did not know it
     if segment.damage:
         found.problems.append(f"{segment.path.name}: {segment.damage}")
     if segment.was_killed:

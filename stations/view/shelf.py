@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pipeline import StreamReader
+from pipeline.backfill_name import is_backfill
 from pipeline.errors import PipelineError
 from pipeline.stream_spec import StreamSpec
 from shm import Counters, OverrunError, RingEmptyError, ShmError, clock_domain, list_segments
@@ -124,7 +125,7 @@ class Shelf:
                 del self._shown[name]
         for full_name in sorted(found.keys() - {f"{self._prefix}{RING}"}):  # messages have no picture
             name = full_name.removeprefix(self._prefix)
-            if name not in self._shown:
+            if name not in self._shown and not is_backfill(name):
                 self._show(full_name, name)
 
     def _take_pages(self, found: set[str]) -> None:

@@ -107,6 +107,53 @@ def test_a_pilot_that_stays_away_does_not_keep_the_files_open() -> None:
     assert Note("silent", {"names": ["pilot2"]}) in effects
 
 
+def stopping_with_pending(items: int, drain_s: float = 30.0) -> Conductor:
+    """Return a run whose pilots have answered STOP at 10 s, one of them with items in its spool."""
+    run = Conductor(RECORDER, PILOTS, {"directory": "d"}, None, drain_s)
+    all_up(run)
+    for name in (RECORDER, *PILOTS):
+        run.on_answer(name, "START", None, 0.0)
+    run.stop("asked", 10.0)
+    run.on_answer("pilot1", "STOP", {"pilot1.cam0": {"births": {}, "pending": items}}, 10.0)
+    return run
+
+
+def pending(items: int) -> dict[str, StreamState]:
+    return {"pilot1.cam0": StreamState(finished=True, pending=items)}
+
+
+def test_the_end_waits_for_what_is_in_a_spool() -> None:
+    """And says so; the recorder closes its files when the spool is empty."""
+    run = stopping_with_pending(500)
+    effects = run.on_answer("pilot2", "STOP", {}, 10.1)
+    assert effects == [Note("pending", {"streams": {"pilot1.cam0": 500}, "drain_s": 30.0})]
+    assert run.is_draining
+    assert [] == run.on_streams(pending(20), 11.0)
+    assert [(RECORDER, "STOP")] == sends(run.on_streams(pending(0), 12.0))
+
+
+def test_the_end_does_not_wait_longer_for_a_spool_than_it_may() -> None:
+    """What is still in it stays pending."""
+    run = stopping_with_pending(500)
+    run.on_answer("pilot2", "STOP", {}, 10.0)
+    assert [] == sends(run.on_tick(39.9))
+    assert [(RECORDER, "STOP")] == sends(run.on_tick(40.0))
+    assert {"pilot1.cam0": 500} == run.pending
+
+
+def test_whoever_stops_again_leaves_in_the_spool_what_is_there() -> None:
+    """At once."""
+    run = stopping_with_pending(500)
+    run.on_answer("pilot2", "STOP", {}, 10.0)
+    assert [(RECORDER, "STOP")] == sends(run.stop("Ctrl-C", 11.0))
+
+
+def test_a_run_that_may_not_wait_does_not() -> None:
+    """drain_s = 0."""
+    run = stopping_with_pending(500, drain_s=0.0)
+    assert [(RECORDER, "STOP")] == sends(run.on_answer("pilot2", "STOP", {}, 10.0))
+
+
 def test_stopping_before_the_start_ends_at_once() -> None:
     """Nothing was asked of anybody."""
     assert Finished({}) in a_run().stop("interrupted", 0.0)

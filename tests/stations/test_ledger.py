@@ -60,3 +60,18 @@ def test_generations_of_a_ring_add_up() -> None:
     row = account(Produced({other: Span(0, 7)}), {BIRTH: Stored(0, 5, 5), other: Stored(0, 7, 7)})
 
     assert (12, 12, True) == (row.produced, row.stored, row.balanced)
+
+
+def test_what_is_in_a_spool_is_pending_and_balances() -> None:
+    """It is neither lost nor stored."""
+    births = {"a": Stored(0, 100, 70, [(40, 30, "spooled")])}
+    row = account(Produced({"a": Span(0, 100)}, pending=30), births)
+    assert (70, {}, 30, 0, True) == (row.stored, row.dropped, row.pending, row.in_flight, row.balanced)
+
+
+def test_what_the_spool_has_and_the_stream_could_not_tell_is_pending_too() -> None:
+    """The link was away when the run ended, so nobody said what became of the rest; the Pilot did."""
+    row = account(Produced({"a": Span(0, 100)}, pending=60), {"a": Stored(0, 40, 40)})
+    assert (60, 0, True) == (row.pending, row.in_flight, row.balanced)
+    short = account(Produced({"a": Span(0, 100)}, pending=50), {"a": Stored(0, 40, 40)})
+    assert not short.balanced
