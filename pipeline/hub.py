@@ -11,16 +11,16 @@ import secrets
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
-from .effects import Ref
+from .effects import Buffer, Ref
 from .errors import AddressError, ClosedError, DuplicateIdError, OutboxFullError
 from .hub_counts import HubCounts, HubStatistics
 from .links import Links
 from .listen_pool import DEFAULT_THREADS, ListenPool
 from .listening import Listen, run_listen
-from .message import DEFAULT_TTL, Message
-from .message_log import log_message
+from .message import DEFAULT_TTL, Message, frames_of
+from .message_log import is_logged, log_message
 from .neighbours import Neighbours
 from .outbox import Patience
 from .peers import Pace, Peer, PeerCallback, PeerEvent, PeerInfo, Peers, PeerState, make_identity
@@ -28,7 +28,7 @@ from .receipt import Receipt
 from .routes import Routes
 from .session import Session
 from .stream_unpack import StreamUnpacker
-from .switch import Order, Switch
+from .switch import Delivery, Order, Switch
 from .transport import Context, share_context, unshare_context
 from .wire import check_address, check_path
 
@@ -41,6 +41,22 @@ _HOLD_STEP_S: Final = 0.001
 _REQUEST_SHARE: Final = 0.9
 """Part of a request's timeout after which the recipient is asked rather than sent to again, so that the answer
 `expired` arrives in time."""
+
+
+class Outline(NamedTuple):
+    """What of a message decides how it is sent."""
+
+    to: str
+    key: str
+    is_posted: bool
+    ttl: int = DEFAULT_TTL
+
+
+def _marks(repeat: bool, flags: Mapping[str, Any] | None) -> dict[str, Any]:
+    marks = dict(flags) if flags else {}
+    if not repeat:
+        marks["NOREPEAT"] = True
+    return marks
 
 
 class Hub:
@@ -168,10 +184,7 @@ class Hub:
 
         In order, on a listen thread; at once for each neighbour that is here already.
         """
-        self._peer_callbacks.append(call)
-        for peer in self.peers():
-            if peer.state is not PeerState.LOST:
-                self._pool.submit("peers", call, peer.id, peer.state, peer.boot)
+        self._switch.post(self._begin_to_tell, call)
 
     def prepare_message(
         self,
@@ -183,12 +196,9 @@ class Hub:
         **attributes: Any,
     ) -> Message:
         """Make a message from us, with an id; further keywords become attributes and travel too."""
-        marks = dict(flags) if flags else {}
-        if not repeat:
-            marks["NOREPEAT"] = True
-        name = f"{self._id_prefix}{next(self._numbers)}"
         final = to if isinstance(to, str) else to[-1]
-        return Message(id=name, to=final, sender=self.id, key=key, value=value, flags=marks, **attributes)
+        marks = _marks(repeat, flags)
+        return Message(id=self._next_id(), to=final, sender=self.id, key=key, value=value, flags=marks, **attributes)
 
     def send(  # noqa: PLR0917 - the seed's signature
         self,
@@ -222,13 +232,20 @@ class Hub:
         target = to or (msg.to if msg is not None else None) or self._require_upstream()
         hops = (target,) if isinstance(target, str) else tuple(target)
         path = check_path(hops)
-        if msg is None:
-            msg = self.prepare_message(hops[-1], key or "", value, repeat, flags)
         if self.problem is not None:
             raise self.problem
         if self._is_closed:
             raise ClosedError(f"{self.id} was released; it can send no more")
-        return self._send(path, msg, deadline_s)
+        if msg is None:
+            marks = _marks(repeat, flags)
+            if not is_logged(marks):
+                body = frames_of(self._next_id(), hops[-1], self.id, key or "", value, marks)
+                return self._send(path, Outline(hops[-1], key or "", "NOREPEAT" in marks), body, deadline_s)
+            msg = self.prepare_message(hops[-1], key or "", value, repeat, flags)
+        body = msg.serialize()
+        log_message("sends", self.id, msg)
+        outline = Outline(msg.to or "", msg.key or "", "NOREPEAT" in msg.flags, msg.ttl or DEFAULT_TTL)
+        return self._send(path, outline, body, deadline_s)
 
     def push(  # noqa: PLR0917 - the seed's signature
         self,
@@ -297,25 +314,27 @@ class Hub:
         there = sum(peer.is_there for peer in self._peers)
         return f"<{type(self).__name__} {self.id} peers={there} unsettled={len(self._switch.unsettled)}>"
 
-    def _send(self, path: tuple[bytes, ...], message: Message, deadline_s: float | None) -> Receipt:
-        body = message.serialize()
-        log_message("sends", self.id, message)
-        key = message.key or ""
-        receipt = Receipt(message.to or "", key)
-        if self._switch.backlog >= MAX_BACKLOG:
+    def _send(
+        self, path: tuple[bytes, ...], message: Outline, body: Sequence[Buffer], deadline_s: float | None
+    ) -> Receipt:
+        receipt = Receipt(message.to, message.key)
+        switch = self._switch
+        if switch.backlog >= MAX_BACKLOG:
             self._wait_for_room()
-        if "NOREPEAT" in message.flags:
-            is_taken = self._switch.post(self._switch.submit_post, path, body, receipt)
+        if message.is_posted:
+            is_taken = switch.post(switch.submit_post, path, body, receipt)
         else:
-            unsettled = len(self._switch.unsettled)
+            unsettled = len(switch.unsettled)
             if unsettled >= MAX_UNSETTLED:
                 raise OutboxFullError(f"{self.id}: {unsettled} messages have no answer yet; send more slowly")
-            ttl = message.ttl or DEFAULT_TTL
-            patience_s = deadline_s if deadline_s is not None else ttl * self._patience.repeat_interval_s
-            is_taken = self._switch.post(self._switch.submit, Order(path, key, body, ttl, patience_s), receipt)
+            patience_s = deadline_s if deadline_s is not None else message.ttl * self._patience.repeat_interval_s
+            is_taken = switch.post(switch.submit, Order(path, message.key, body, message.ttl, patience_s), receipt)
         if not is_taken:
             receipt.settle("expired", reason=f"{self.id} was released before it was sent")
         return receipt
+
+    def _next_id(self) -> str:
+        return f"{self._id_prefix}{next(self._numbers)}"
 
     def _wait_for_room(self) -> None:
         """Hold back a thread that sends faster than zmq takes; never one that others wait for."""
@@ -333,8 +352,14 @@ class Hub:
     def _has_room(self, origin: bytes, message: Message, size: int) -> bool:
         return self._pool.has_room((origin, message.key), size)
 
-    def _accept(self, ref: Ref, is_confirmed: bool, message: Message, size: int) -> None:
-        self._pool.submit((ref.origin, message.key), self._run_listen, ref, is_confirmed, message, size=size)
+    def _accept(self, deliveries: list[Delivery]) -> None:
+        run = self._run_listen
+        self._pool.submit_all(
+            [
+                ((ref.origin, message.key), (run, (ref, is_confirmed, message), size))
+                for ref, is_confirmed, message, size in deliveries
+            ]
+        )
 
     def _run_listen(self, ref: Ref, is_confirmed: bool, message: Message) -> None:
         kind, body = run_listen(self.id, self.listens, message, expand=self.expand_on_receive)
@@ -351,6 +376,13 @@ class Hub:
             self._session.outbox.resume(time.monotonic())
         for call in self._peer_callbacks:
             self._pool.submit("peers", call, event.peer, event.state, event.boot)
+
+    def _begin_to_tell(self, call: PeerCallback) -> None:
+        """Tell of those who are here, then of everybody else; on the I/O thread, where they come and go."""
+        self._peer_callbacks.append(call)
+        for peer in self.peers():
+            if peer.state is not PeerState.LOST:
+                self._pool.submit("peers", call, peer.id, peer.state, peer.boot)
 
     def _give_back_context(self) -> None:
         if self._is_sharing:

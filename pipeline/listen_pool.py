@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from queue import SimpleQueue
 from typing import Any, Final
 
@@ -37,12 +37,11 @@ _here: Final = threading.local()
 
 
 class _Lane:
-    __slots__ = ("name", "tasks", "turn")
+    __slots__ = ("name", "tasks")
 
     def __init__(self, name: Hashable) -> None:
         self.name = name
         self.tasks: deque[Task] = deque()
-        self.turn = 0
 
 
 class ListenPool:
@@ -72,17 +71,22 @@ class ListenPool:
 
     def submit(self, lane: Hashable, run: Callable[..., object], *args: Any, size: int = 0) -> None:
         """Run `run(*args)` after all that was submitted to the lane before; nothing once closed."""
+        self.submit_all([(lane, (run, args, size))])
+
+    def submit_all(self, tasks: Iterable[tuple[Hashable, Task]]) -> None:
+        """Submit many, each to its lane."""
         with self._lock:
             if self._is_closed:
                 return
-            self._bytes += size
-            found = self._lanes.get(lane)
-            if found is not None:
-                found.tasks.append((run, args, size))
-                return
-            found = self._lanes[lane] = _Lane(lane)
-            found.tasks.append((run, args, size))
-            self._offer(found)
+            for lane, task in tasks:
+                self._bytes += task[2]
+                found = self._lanes.get(lane)
+                if found is not None:
+                    found.tasks.append(task)
+                    continue
+                found = self._lanes[lane] = _Lane(lane)
+                found.tasks.append(task)
+                self._offer(found)
 
     def close(self, timeout_s: float) -> None:
         """Let running listens end, drop waiting ones, join the threads (but not the calling one)."""
@@ -132,26 +136,34 @@ class ListenPool:
                 if lane is None or self._is_closed:
                     self._workers.discard(threading.current_thread())
                     return
-                run, args, size = lane.tasks.popleft()
-                self._bytes -= size
+                tasks = self._take(lane)
+            self._run_all(tasks, lane)
+
+    def _run_all(self, tasks: Sequence[Task], lane: _Lane) -> None:
+        for run, args, _ in tasks:
+            if self._is_closed:
+                return
             try:
                 run(*args)
             except Exception:  # a task reports its own errors; what gets here is ours
                 _log.exception("%s: a task of lane %s raised", self.name, lane.name)
 
+    def _take(self, lane: _Lane) -> Sequence[Task]:
+        """Return the tasks to run before the next look at the lanes; with the lock held."""
+        tasks = [lane.tasks.popleft() for _ in range(min(_TURN, len(lane.tasks)))]
+        self._bytes -= sum(size for _, _, size in tasks)
+        return tasks
+
     def _next_lane(self, lane: _Lane | None) -> _Lane | None:
         """Return the lane to take a task from; None: end this thread.  Called and left with the lock held."""
         is_superfluous = len(self._workers) - self._blocked > self.threads
         if lane is not None and not self._is_closed:
-            lane.turn += 1
             if not lane.tasks:
                 del self._lanes[lane.name]
-            elif lane.turn % _TURN or not self._ready:
-                if not is_superfluous:
-                    return lane
+            elif self._ready or is_superfluous:
                 self._ready.append(lane)
             else:
-                self._ready.append(lane)
+                return lane
         if is_superfluous:
             return None
         if self._is_closed:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import reprlib
+from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -36,9 +37,14 @@ class _Short(reprlib.Repr):
 _short: Final = _Short()
 
 
+def is_logged(flags: Mapping[str, Any]) -> bool:
+    """Tell whether a message with these flags is to be logged."""
+    return _log.isEnabledFor(logging.DEBUG) and "NOLOG" not in flags
+
+
 def log_message(what: Literal["sends", "receives"], where: str, message: Message) -> None:
     """Log a message, if DEBUG is asked for and its flags allow it."""
-    if not _log.isEnabledFor(logging.DEBUG) or "NOLOG" in message.flags:
+    if not is_logged(message.flags):
         return
     if "MINPRINT" in message.flags:
         _log.debug("%s %s %s: %s -> %s", where, what, message.key, message.sender, message.to)

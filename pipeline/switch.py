@@ -46,7 +46,9 @@ from .wire import (
 
 T = TypeVar("T")
 Command = tuple[Callable[..., None], tuple[Any, ...]]
-Accept = Callable[[Ref, bool, Message, int], None]
+Delivery = tuple[Ref, bool, Message, int]
+"""Which message, whether it is confirmed, the message, its size in bytes."""
+Accept = Callable[[list[Delivery]], None]
 HasRoom = Callable[[bytes, Message, int], bool]
 
 _SOON_S: Final = 0.001
@@ -99,7 +101,7 @@ class Switch:
             routes: ways to everybody else.
             session: our conversations.
             counts: what we count.
-            accept: hands a message to its listen: ref, whether it is confirmed, message, its size in bytes.
+            accept: hands messages to their listens, in order.
             has_room: tells whether `accept` may be called for origin, message, size.
         """
         self.unsettled: dict[int, Receipt] = {}
@@ -112,6 +114,10 @@ class Switch:
         self._counts = counts
         self._accept = accept
         self._has_room = has_room
+        self._deliveries: list[Delivery] = []
+        """Messages that came in this turn go to their listens together."""
+        self._settled: deque[tuple[Callable[..., None], dict[str, Any]]] = deque()
+        """Receipts that ended in this turn."""
         self._counter = 0
         self._lock = threading.Lock()
         self._commands: deque[Command] = deque()
@@ -207,12 +213,13 @@ class Switch:
     def _turn(self) -> None:
         """Wait for news and handle it."""
         wait, began = 0.0, time.monotonic()
+        due = min(self._neighbours.next_beat, self._session.next_due)
         if not self._commands:
-            wait = min(self._neighbours.next_beat, self._session.next_due) - began
-            if self._links.queued:
-                wait = min(wait, _SOON_S)
+            wait = min(due - began, _SOON_S) if self._links.queued else due - began
+        self._hand_over()
         ready = self._links.poll(max(0.0, wait))
-        most = MAX_DRAIN if time.monotonic() - began < _SLEPT_S else 1
+        now = time.monotonic()
+        most = MAX_DRAIN if now - began < _SLEPT_S else 1
         for source in ready:
             if source is self._links.router or source is self._links.dealer:
                 self._drain(source, most)
@@ -221,13 +228,23 @@ class Switch:
                     os.eventfd_read(self._wake_fd)
                     self._is_awake = False
             elif isinstance(source, int):
-                self._neighbours.on_link(source, time.monotonic())
+                self._neighbours.on_link(source, now)
         for _ in range(len(self._commands)):
             run, args = self._commands.popleft()
             run(*args)
-        self._tick(time.monotonic())
+        if now >= due:
+            self._tick(now)
         if self._links.queued:
             self._flush()
+
+    def _hand_over(self) -> None:
+        """Wake who waits for what came, last: a thread that is woken earlier waits for the interpreter's lock."""
+        if self._deliveries:
+            deliveries, self._deliveries = self._deliveries, []
+            self._accept(deliveries)
+        while self._settled:
+            settle, arguments = self._settled.popleft()
+            settle(**arguments)
 
     def _tick(self, now: float) -> None:
         if now >= self._session.next_due:
@@ -284,6 +301,7 @@ class Switch:
                 left.append(receipt)
         for receipt in left:
             receipt.settle("expired", reason=f"{self._text} was released before it was sent")
+        self._hand_over()
         self.unsettled.clear()
         self._links.close(_LINGER_S)
 
@@ -389,7 +407,7 @@ class Switch:
                 self._carry_out((effect,), now)
             elif not problem:
                 self._counts.delivered += 1
-                self._accept(effect.ref, effect.is_confirmed, message, size)
+                self._deliveries.append((effect.ref, effect.is_confirmed, message, size))
             elif effect.is_confirmed:
                 self.answer(effect.ref, *failure(problem))
 
@@ -432,16 +450,20 @@ class Switch:
 
     def _settle(self, effect: Settle) -> None:
         receipt = self.unsettled.pop(effect.counter)
-        reason = effect.reason
-        try:
-            if effect.state == "done":
-                receipt.settle("done", read_outcome(effect.body))
-            elif effect.state == "failed" and not effect.body:
-                receipt.settle("failed", error=UnroutableError(f"{receipt.key} to {receipt.to}: {reason}"))
-            else:
-                receipt.settle(effect.state, reason=str(read_outcome(effect.body)) if effect.body else reason)
-        except MalformedError as error:
-            receipt.settle("failed", reason=f"its answer cannot be read: {error}")
+        self._settled.append((receipt.settle, _end_of(receipt, effect)))
 
     def _no_way(self, address: bytes) -> str:
         return f"{self._text} knows no way to {address.decode(errors='replace')}; is its node running?"
+
+
+def _end_of(receipt: Receipt, effect: Settle) -> dict[str, Any]:
+    """Return how a receipt ends, as `Receipt.settle` takes it."""
+    state, reason = effect.state, effect.reason
+    try:
+        if state == "done":
+            return {"state": state, "value": read_outcome(effect.body)}
+        if state == "failed" and not effect.body:
+            return {"state": state, "error": UnroutableError(f"{receipt.key} to {receipt.to}: {reason}")}
+        return {"state": state, "reason": str(read_outcome(effect.body)) if effect.body else reason}
+    except MalformedError as error:
+        return {"state": "failed", "reason": f"its answer cannot be read: {error}"}

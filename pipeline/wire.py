@@ -69,6 +69,8 @@ class Kind(IntEnum):
     """Between neighbours: I leave."""
 
 
+_USUAL: Final = 4
+"""Frames of most messages: one address, trace, delimiter, content."""
 _TAG: Final = struct.Struct("<BBQQQQ")
 TAG_BYTES: Final = _TAG.size
 
@@ -135,6 +137,8 @@ def open_envelope(frames: Sequence[bytes], start: int = 0) -> Envelope:
     Raises:
         MalformedError: they are no envelope.
     """
+    if len(frames) - start == _USUAL and not frames[start + 2] and frames[start + 1] and frames[start]:
+        return Envelope(frames[start : start + 1], frames[start + 1], frames[start + 3 :])
     end = start
     for end in range(start, min(len(frames), start + MAX_HOPS + 2)):
         if not frames[end]:
@@ -161,15 +165,18 @@ def read_tag(trace: bytes) -> Tag:
     return Tag._make(_TAG.unpack_from(trace))
 
 
-def read_way(trace: bytes) -> list[bytes]:
+def read_way(trace: bytes) -> Sequence[bytes]:
     """Return the ids that a trace has passed, the origin first.
 
     Raises:
         MalformedError: empty ids, or more than `MAX_HOPS`.
     """
-    way = trace[TAG_BYTES:].split(b"\0")
-    if len(way) == 1 and 0 < len(way[0]) <= MAX_ID_BYTES:
-        return way
+    return _way_of(trace[TAG_BYTES:])
+
+
+@functools.lru_cache(1024)  # a node hears from few, again and again
+def _way_of(ids: bytes) -> tuple[bytes, ...]:
+    way = tuple(ids.split(b"\0"))
     if len(way) > MAX_HOPS:
         raise MalformedError(f"{len(way)} hops; at most {MAX_HOPS}: the message runs in a circle")
     if not all(0 < len(step) <= MAX_ID_BYTES for step in way):

@@ -56,7 +56,7 @@ def test_golden_bytes_of_a_message() -> None:
     assert [b"b", GOLDEN_TAG + b"a", b"", GOLDEN_CONTENT] == frames
     envelope = open_envelope([bytes(frame) for frame in frames])
     assert tag == read_tag(envelope.trace)
-    assert [b"a"] == read_way(envelope.trace)
+    assert (b"a",) == read_way(envelope.trace)
     assert {"x": 1} == Message(envelope.body).value
     assert 5 == DEFAULT_TTL
 
