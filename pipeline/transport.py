@@ -62,6 +62,11 @@ class CurveKeys:
     """The server's public key; None on the server itself."""
 
 
+def make_keys() -> tuple[bytes, bytes]:
+    """Return a new pair of keys for one end of a CURVE link: public, secret."""
+    return zmq.curve_keypair()
+
+
 class Socket:
     """A zmq socket that never waits; one thread owns it."""
 

@@ -132,3 +132,13 @@ def test_bench_ring_prints_rows() -> None:
     for baseline in ("np.copyto", "pyzmq ipc", "pyzmq tcp", "stdlib"):
         assert any(row["name"].endswith(f"/ {baseline}") for row in rows)
     assert not any(peer in row["name"] for row in rows for peer in NEEDS)
+
+
+def test_bench_forward_prints_rows(tmp_path: Path) -> None:
+    """A short one: every figure is there, and nothing is left of it, on the disk or in shared memory."""
+    command = [PIPELINE, "bench", "forward", "--seconds", "0.1", "--repeats", "1", "--folder", str(tmp_path), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)
+    rows = json.loads(done.stdout)
+    assert 6 == len(rows)
+    assert all(row["value"] > 0 for row in rows)
+    assert [] == list(tmp_path.iterdir())

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 
+from tools.extras import require_extra
 from tools.table import print_json, print_table
 
 COLUMNS = ("name", "value", "unit", "baseline", "ratio", "floor", "holds", "min", "max")
@@ -80,6 +82,32 @@ def control(seconds: float, repeats: int, as_json: bool) -> None:
     from .control import measure_control
 
     _print([asdict(row) for row in measure_control(seconds, repeats, lambda line: click.echo(line, err=True))], as_json)
+
+
+@bench.command()
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0.01),
+    default=1.5,
+    show_default=True,
+    metavar="S",
+    help="Length of one measurement; there are nine in a repeat.",
+)
+@click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True, help="Medians are over these.")
+@click.option(
+    "--folder", type=click.Path(path_type=Path, file_okay=False, exists=True), metavar="DIR", help="Record below DIR."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list of rows.")
+def forward(seconds: float, repeats: int, folder: Path | None, as_json: bool) -> None:
+    """Bring images from a Pilot to a Terminal, in turns with raw sockets, compressing alone and writing alone.
+
+    640 x 480 x 3 images like a camera's, over loopback TCP.
+    """
+    require_extra("terminal", "recording")
+    from .forward import measure_forward
+
+    rows = measure_forward(seconds, repeats, folder, lambda line: click.echo(line, err=True))
+    _print([asdict(row) for row in rows], as_json)
 
 
 def _print(rows: list[dict[str, object]], as_json: bool) -> None:

@@ -114,3 +114,13 @@ ROUND_TRIP: Final = 2.0
 UNCONFIRMED: Final = 40_000.0
 CONFIRMED: Final = 15_000.0
 """Messages a second through a station, on two cores."""
+FORWARD_RAW: Final = 0.33
+"""Share of the images a second of raw sockets that a Pilot must bring into the Terminal's ring, uncompressed."""
+FORWARD_CURVE: Final = 0.45
+"""The same with keys, ours and theirs."""
+FORWARD_BLOSC: Final = 0.60
+"""Share of what one thread compresses that must arrive compressed."""
+RECORDED: Final = 0.35
+"""Share of a plain loop of write and fdatasync that must be recorded at the other end."""
+RECORDED_BLOSC: Final = 350.0
+"""Images a second, 640 x 480 x 3, compressed, forwarded and recorded."""
