@@ -139,6 +139,6 @@ def test_bench_forward_prints_rows(tmp_path: Path) -> None:
     command = [PIPELINE, "bench", "forward", "--seconds", "0.1", "--repeats", "1", "--folder", str(tmp_path), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)
     rows = json.loads(done.stdout)
-    assert 6 == len(rows)
+    assert 10 == len(rows)
     assert all(row["value"] > 0 for row in rows)
     assert [] == list(tmp_path.iterdir())

@@ -1,7 +1,8 @@
 """Images from a Pilot's ring into the Terminal's ring, and onto its disk, beside what the parts can do alone.
 
 Source, Pilot, Terminal and whoever takes the blocks are processes on loopback TCP; the raw sockets are two processes
-that move the same images.  Keys, where there are any, are made for the run.
+that move the same images.  Keys, where there are any, are made for the run.  A whole rig, one such camera at 120 Hz and
+32 channels at 30 kHz, tells what it costs.
 """
 
 from __future__ import annotations
@@ -11,14 +12,27 @@ from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from . import forward_alone, forward_ours
 from .child import Child
-from .promises import FORWARD_BLOSC, FORWARD_CURVE, FORWARD_RAW, RECORDED, RECORDED_BLOSC
-from .rows import Row, at_least, compared
+from .forward_rig import measure_rig
+from .promises import (
+    FORWARD_BLOSC,
+    FORWARD_CURVE,
+    FORWARD_RAW,
+    LATE_MS,
+    ORDER_MS,
+    PILOT_SHARE,
+    RECORDED,
+    RECORDED_BLOSC,
+    TERMINAL_SHARE,
+)
+from .rows import Row, at_least, bounded, compared
 from .transports import forward_raw
 
+RIG_TIMES: Final = 4
+"""The rig is watched so many times longer than one measurement takes."""
 Values = dict[str, list[float]]
 Parts = list[tuple[str, Callable[..., None]]]
 
@@ -40,6 +54,8 @@ def measure_forward(seconds: float, repeats: int, folder: Path | None, report: C
         for repeat in range(repeats):
             for figure, measure in _figures(seconds, Path(name)).items():
                 found[figure].append(measure())
+            for figure, value in measure_rig(RIG_TIMES * seconds, Path(name)).items():
+                found[figure].append(value)
             report(f"repeat {repeat + 1} of {repeats}")
     return [
         compared("raw into the ring", "images/s", found["raw"], found["sockets"], FORWARD_RAW),
@@ -48,6 +64,10 @@ def measure_forward(seconds: float, repeats: int, folder: Path | None, report: C
         compared("raw recorded : write + fdatasync", "images/s", found["raw recorded"], found["disk"], RECORDED),
         compared("blosc recorded : write + fdatasync", "images/s", found["blosc recorded"], found["disk"]),
         at_least("blosc recorded", "images/s", found["blosc recorded"], RECORDED_BLOSC),
+        bounded("rig: Pilot", "% of a core", found["pilot"], PILOT_SHARE),
+        bounded("rig: Terminal and recorder", "% of a core", found["terminal"], TERMINAL_SHARE),
+        bounded("rig: blocks late, p99", "ms", found["late"], LATE_MS),
+        bounded("rig: order to the Pilot, p99", "ms", found["orders"], ORDER_MS),
     ]
 
 

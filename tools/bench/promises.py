@@ -124,3 +124,10 @@ RECORDED: Final = 0.35
 """Share of a plain loop of write and fdatasync that must be recorded at the other end."""
 RECORDED_BLOSC: Final = 350.0
 """Images a second, 640 x 480 x 3, compressed, forwarded and recorded."""
+PILOT_SHARE: Final = 45.0
+TERMINAL_SHARE: Final = 60.0
+"""Percent of a core, for a camera at 120 Hz and 32 channels at 30 kHz, compressed and recorded."""
+LATE_MS: Final = 50.0
+"""From the publication of a block's last item to its place in the Terminal's ring."""
+ORDER_MS: Final = 50.0
+"""Until a Pilot at full load has answered."""
