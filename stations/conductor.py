@@ -209,6 +209,11 @@ class Conductor:
         return [Note("silent", {"names": silent}), *self._advance(now)]
 
     @property
+    def is_recording(self) -> bool:
+        """Whether there is a recording that is not closed yet."""
+        return self._recorded_before and self.phase != "done"
+
+    @property
     def streams(self) -> list[str]:
         """Every stream of the run."""
         return [stream for streams in self._streams.values() for stream in streams]

@@ -14,6 +14,7 @@ StationError
 │   ├── RowsFullError           the recorder is dead, stopped or too slow
 │   ├── RowTooLargeError        the message is too large for a row
 │   └── TooManyKeysError        more keys than a recording has files for
+├── NotRecordingError           what was asked needs a recording that runs
 ├── RigFailedError              a process died whose death stops the rig
 └── SourceFailedError           a source that worked broke; its process is restarted
     └── SourceDamagedError      what it reads is damaged further on; its stream ends there, the rig goes on
@@ -83,6 +84,10 @@ class RowTooLargeError(RowError, ValueError):
 
 class TooManyKeysError(RowError, ValueError):
     """Rows have too many different keys; a key names a kind of data, not a datum."""
+
+
+class NotRecordingError(StationError):
+    """Nothing is being recorded now; ask again once the run has begun."""
 
 
 class RigFailedError(StationError):

@@ -9,6 +9,7 @@ import logging
 import queue
 import time
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +18,9 @@ import msgspec
 from pipeline import Message, NetNode, Receipt
 
 from .conductor import Conductor, Effect, Handshake, Note, Send, StreamState
+from .errors import NotRecordingError
 from .ledger import Account
+from .recording.errors import JournalError
 from .recording.journal import FILE_NAME as JOURNAL
 from .recording.journal import Journal
 from .station import answer_ping
@@ -25,6 +28,8 @@ from .supervisor import Death, SupervisorEvent
 
 Work = Callable[[], Iterable[Effect]]
 Listens = dict[str, Callable[[Message], Any]]
+WRITTEN_S: Final = 5.0
+"""Seconds in which a mark must be in the journal."""
 log = logging.getLogger(__name__)
 
 
@@ -67,6 +72,7 @@ class TerminalAgent:
             "HANDSHAKE": self.l_handshake,
             "STATE": self.l_state,
             "EVENT": self.l_event,
+            "MARK": self.l_mark,
             "STOPALL": self.l_stopall,
             "DATA": self.l_data,
             "CONTINUOUS": self.l_data,
@@ -112,6 +118,18 @@ class TerminalAgent:
         died = str(fields.pop("name", "")) if kind == "death" else ""
         self._work.put(lambda: self.conductor.on_death(died, **fields) if died else [Note(kind, fields)])
 
+    def l_mark(self, message: Message) -> dict[str, Any]:
+        """Somebody says something of this moment: it is in the journal, on the disk, when this returns.
+
+        Raises:
+            NotRecordingError: nothing is being recorded.
+            JournalError: the disk did not take it.
+        """
+        mark = {**message.value, "wall_ns": time.time_ns(), "monotonic_ns": time.monotonic_ns()}
+        answer: Future[dict[str, Any]] = Future()
+        self._work.put(lambda: self._mark(mark, answer))
+        return answer.result(WRITTEN_S)
+
     def l_stopall(self, message: Message) -> None:
         """Somebody wants the run to end."""
         by = message.value.get("by") if isinstance(message.value, dict) else None
@@ -135,6 +153,19 @@ class TerminalAgent:
                 self._page_is_known = True
                 self._on_page(who.url)
         return self.conductor.on_handshake(who, time.monotonic())
+
+    def _mark(self, mark: dict[str, Any], answer: Future[dict[str, Any]]) -> list[Effect]:
+        if not self.conductor.is_recording:
+            answer.set_exception(NotRecordingError(f"nothing is being recorded, the run is {self.conductor.phase}"))
+            return []
+        self._tell(Note("mark", mark))
+        try:
+            self._write_events()
+        except JournalError as error:
+            answer.set_exception(error)
+        else:
+            answer.set_result({**mark, "recording": str(self._directory)})
+        return []
 
     def _on_process(self, event: SupervisorEvent) -> list[Effect]:
         if isinstance(event, Death):
@@ -179,11 +210,12 @@ class TerminalAgent:
             if not self._unwritten or not self._directory.is_dir():
                 return
             self._journal = Journal(self._directory / JOURNAL)
-        for event in self._unwritten:
-            self._journal.append(event.pop("kind"), **event)
-        if self._unwritten:
-            self._journal.sync()
-        self._unwritten.clear()
+        if not self._unwritten:
+            return
+        while self._unwritten:
+            self._journal.append(**self._unwritten[0])
+            del self._unwritten[0]
+        self._journal.sync()
 
 
 _AFTER_DEATH: Final = {"restarts": "it is started again"}
@@ -194,6 +226,7 @@ _WORDS: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
     "back": lambda f: f"{f['name']} is back (pid {f['pid']})",
     "start": lambda f: f"recording {', '.join(f['streams'])}",
     "stop": lambda f: f"stopping: {f['why']}",
+    "mark": lambda f: f"mark of {f['by']}: {f['text']}",
     "param": lambda f: f"{f['name']}: {f['parameter']} is {f['value']}",
     "failed": lambda f: f"{f['name']} could not {f['key']}: {f['error']}",
     "pending": lambda f: (

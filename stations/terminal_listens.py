@@ -5,6 +5,7 @@
 | DATA, CONTINUOUS | a Pilot, its nodes | a row of the recording; goes on to `_T`, the newest to `P_<pilot>` |
 | ROWS | the recorder | how many rows were accepted, by key |
 | CHANGE | anybody | PARAM of `pilot`: `stream`, `parameter`, `value`; answers the value taken, which is an event |
+| MARK | anybody | `text`, `by`: `_T` writes it into the journal and answers with when and where; else fails |
 | STOPALL | anybody | `_T` ends the run: Pilots and recorder stop; plots hear STOP |
 | COHERE | anybody | what Pilots have published and the recorder has stored, by stream, and whether they match |
 | FILE | anybody | fails: this version exchanges no files |
@@ -13,7 +14,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -34,6 +35,14 @@ class RigChange(msgspec.Struct, frozen=True):
     stream: str
     parameter: str
     value: Any
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """What MARK asks; a text alone is one, too."""
+
+    text: Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
+    by: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    """Who says so; the sender of the message if empty."""
 
 
 class TerminalListens:
@@ -60,6 +69,7 @@ class TerminalListens:
             "CONTINUOUS": self.l_data,
             "ROWS": lambda _message: self._rows.account(),
             "CHANGE": self.l_change,
+            "MARK": self.l_mark,
             "STOPALL": self.l_stopall,
             "COHERE": self.l_cohere,
             "FILE": refuse_file,
@@ -84,6 +94,13 @@ class TerminalListens:
         said = {"kind": "param", "name": f"{change.pilot}.{change.stream}", "parameter": change.parameter}
         self._station.send(self._agent, "EVENT", {**said, "value": taken, "by": str(message.sender)})
         return taken
+
+    def l_mark(self, message: Message) -> dict[str, Any]:
+        """Write a mark into the journal of the recording that runs; return it with its times and the recording."""
+        value = message.value if isinstance(message.value, dict) else {"text": message.value}
+        mark = msgspec.convert(value, Mark)
+        told = {"text": mark.text, "by": mark.by or str(message.sender)}
+        return msgspec.convert(self._station.request(self._agent, "MARK", told, timeout_s=ASK_S), dict[str, Any])
 
     def l_stopall(self, message: Message) -> None:
         """End the run, by way of the agent that conducts it; tell the plots."""

@@ -16,6 +16,7 @@ from .boundary import run_command
 from .clean import clean
 from .config import config
 from .demo import demo
+from .mark import mark
 from .node import node
 from .ping import ping
 from .plan import plan
@@ -29,7 +30,7 @@ from .version import print_version
 SECTIONS: Final[dict[str, tuple[click.Command, ...]]] = {
     "Run a rig": (demo, run, config, plan),
     "Look at it": (stream, node, ping),
-    "Talk to it": (send,),
+    "Talk to it": (send, mark),
     "Recordings": (verify, recover, replay),
     "This machine": (clean, bench),
 }

@@ -75,6 +75,11 @@ def read_tree(node: NetNode, entry_station: str) -> Entry:
     return root
 
 
+def find_top(node: NetNode, entry_station: str) -> str:
+    """Return the address of the topmost station that answers: the Terminal, where there is one."""
+    return _climb(node, entry_station)[0]
+
+
 def _climb(node: NetNode, station: str) -> tuple[str, Mapping[str, Any] | None]:
     """Return the topmost station that answers, and its answer."""
     answer = _answer(node.send(station, "NODES", deadline_s=ASK_S))

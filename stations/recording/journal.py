@@ -167,7 +167,7 @@ def read_journal(path: Path) -> JournalReading:
 
 
 def encode_line(kind: str, fields: Mapping[str, Any]) -> bytes:
-    """Return one line, stamped now, with its CRC and its newline."""
+    """Return one line with its CRC and its newline; stamped now, unless `fields` say when it was."""
     stamp = {"kind": kind, "wall_ns": time.time_ns(), "monotonic_ns": time.monotonic_ns()}
     body = msgspec.json.encode({**stamp, **fields})[:-1]
     return body + _CRC + f'{zlib.crc32(body):08x}"}}\n'.encode()

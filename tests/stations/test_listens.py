@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -110,6 +111,20 @@ def test_change_sets_a_sources_parameter_and_is_an_event(bench: Bench) -> None:
     assert (event["name"], event["parameter"], event["value"], event["by"]) == ("p1.cam", "exposure", 2.0, "me")
 
 
+def test_a_mark_is_an_event_on_the_disk_when_it_is_answered(bench: Bench) -> None:
+    """With when it was heard and who said so; a text alone is of its sender."""
+    before = (time.time_ns(), time.monotonic_ns())
+    answers = [bench.ask("T", "MARK", value) for value in ({"text": "lights öff", "by": "anna"}, "plain")]
+    after = (time.time_ns(), time.monotonic_ns())
+    marks = [event for event in bench.rig.events() if event["kind"] == "mark"][-2:]
+    assert [("lights öff", "anna"), ("plain", "me")] == [(mark["text"], mark["by"]) for mark in marks]
+    for answer, mark in zip(answers, marks, strict=True):
+        assert before < (mark["wall_ns"], mark["monotonic_ns"]) < after
+        assert answer["recording"] == str(bench.rig.recording)
+        assert {**answer, "kind": "mark", "crc": mark["crc"]} == {**mark, "recording": answer["recording"]}
+    assert "mark of anna: lights öff" in bench.rig.said
+
+
 @pytest.mark.parametrize(
     ("to", "key", "value", "why"),
     [
@@ -119,6 +134,8 @@ def test_change_sets_a_sources_parameter_and_is_an_event(bench: Bench) -> None:
         ("p1.sig", "PARAM", {"parameter": "amplitude", "value": "high"}, "float from 0 to 16000 counts"),
         ("p1", "PARAM", {"stream": "cam"}, "missing required field"),
         ("T", "CHANGE", 7, "Expected `object`"),
+        ("T", "MARK", "", "length >= 1"),
+        ("T", "MARK", None, "Expected `str`"),
         ("T", "CHANGE", {"pilot": "p9", "stream": "cam", "parameter": "exposure", "value": 1}, "p9"),
         ("T", "FILE", {"path": "../x"}, "exchanges no files"),
         ("p1", "FILE", None, "exchanges no files"),

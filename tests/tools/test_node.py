@@ -1,4 +1,4 @@
-"""`pipeline node`, `ping` and `send` ask a rig that runs, as a user does."""
+"""`pipeline node`, `ping`, `send` and `mark` ask a rig that runs, as a user does."""
 
 from __future__ import annotations
 
@@ -229,3 +229,29 @@ def test_a_value_comes_from_a_file(console: Console, tmp_path: Path) -> None:
     assert str(tmp_path / "none.json") in console.refusal("send", "T", "PING", f"@{tmp_path / 'none.json'}")
     (tmp_path / "value.json").write_text('{"a": [1, 2]}')
     assert "done" == console.answer("send", "T", "PING", f"@{tmp_path / 'value.json'}")["state"]
+
+
+def test_a_mark_is_in_the_journal_when_the_command_returns(
+    console: Console, rig: RunningRig, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Whichever station it enters by; when, where and who are printed."""
+    code, out, _ = console.run("mark", "lights off", "--by", "anna")
+    assert (exits.OK, True) == (code, out.rstrip().endswith(f"in {rig.recording}")), out
+    pilot = console.answer("node", "info", "p1")
+    assert exits.OK == run_command(pipeline, ["mark", "on", "--at", f"{pilot['endpoint']}/p1", "--json"], "pipeline")
+    told = json.loads(capfd.readouterr().out)
+    first, second = [event for event in rig.events() if event["kind"] == "mark"]
+    assert ("lights off", "anna") == (first["text"], first["by"])
+    assert told.items() <= {**second, "recording": str(rig.recording)}.items()
+    assert "@" in second["by"]
+
+
+def test_nothing_is_marked_where_nothing_is_recorded(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A run that waits for a Pilot of another machine says so; exit code 1."""
+    name = f"mark-{uuid.uuid4().hex[:8]}"
+    with RunningRig(tmp_path, SMALL.format(name=name), "--role", "terminal") as rig:
+        rig.wait_for("page: ")
+        assert exits.NOT_DONE == run_command(pipeline, ["mark", "too soon", "--rig", name], "pipeline")
+        out, err = capfd.readouterr()
+        assert ("", 1) == (out, err.count("\n"))
+        assert "nothing is being recorded, the run is waiting" in err
