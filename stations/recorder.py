@@ -38,8 +38,8 @@ from .recording.session import MAX_LOSS_S
 from .rows_ring import RING
 from .station import answer_ping
 
-COUNTERS: Final = 1024
-"""Room in the counter page: four for each stream."""
+COUNTERS: Final = 2048
+"""Room in the counter page: nine for each stream."""
 ROWS_S: Final = 3.0
 """Seconds that the Terminal has to say which rows it accepted; one that is away is started again sooner."""
 

@@ -12,12 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from . import exits
+from .ledger import Ledger, ledger_of
 from .table import cell, print_json, print_table
 
 if TYPE_CHECKING:
     from shm import RingObserver, SegmentInfo
 
 COLUMNS = ("stream", "holds", "shape", "dtype", "slots", "published", "readers", "MiB", "writer", "alive")
+LOOKS = 3
+PAUSE_S = 0.3
+"""Between two looks at a ledger that does not balance."""
 READER_COLUMNS = ("name", "policy", "state", "lag", "lapped", "skipped", "torn", "pid", "is_alive")
 
 
@@ -45,23 +50,35 @@ def list_(prefix: str, as_json: bool) -> None:
 @stream.command()
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def info(name: str, as_json: bool) -> None:
-    """Show what the ring NAME holds, and who reads it."""
-    from shm import list_segments
+def info(name: str, as_json: bool) -> int:
+    """Show what the ring NAME holds, who reads it, and what became of its items if they are recorded.
 
+    Exit code 3 if the account of its items does not balance, 4 if it is over and some wait in a Pilot's spool.
+    """
     attach(name).close()  # says it best when there is none
-    row = next(ring_row(segment) for segment in list_segments(name) if segment.full_name == name)
+    segment, ledger = look(name)
+    for _ in range(LOOKS):
+        if ledger is None or ledger.balanced:
+            break
+        time.sleep(PAUSE_S)  # it may have been read while it was being written
+        segment, ledger = look(name)
+    row = ring_row(segment)
+    row["ledger"] = {**asdict(ledger), "balanced": ledger.balanced} if ledger is not None else None
+    code = ledger.exit_code if ledger is not None else exits.OK
     if as_json:
         print_json(row)
-        return
+        return code
     for key, value in row.items():
-        if key not in ("readers", "meta", "problem"):
+        if key not in ("readers", "meta", "problem", "ledger"):
             click.echo(f"{key:<13} {cell(value)}")
+    if ledger is not None:
+        click.echo(f"{'ledger':<13} {ledger}")
     for key, value in row["meta"].items():
         click.echo(f"{key:<13} {cell(value)}")
     if row["readers"]:
         click.echo()
         print_table(row["readers"], READER_COLUMNS)
+    return code
 
 
 @stream.command()
@@ -84,6 +101,30 @@ def hz(name: str, window: float, as_json: bool) -> None:
         print_json({"stream": name, "items": items, "seconds": spent, "hz": items / spent})
     else:
         click.echo(f"{name}: {items / spent:.2f} Hz ({items} items in {spent:.2f} s)")
+
+
+def look(name: str) -> tuple[SegmentInfo, Ledger | None]:
+    """Return a ring as it is now, and the ledger of its stream if somebody records it."""
+    from shm import list_segments
+
+    counts = recorder_counts(name)
+    segment = next(found for found in list_segments(name) if found.full_name == name and found.kind == "ring")
+    return segment, ledger_of(name.partition("/")[2], segment.ring, counts) if segment.ring is not None else None
+
+
+def recorder_counts(name: str) -> dict[str, int]:
+    """Return what the recorders of a ring's rig count."""
+    from shm import Counters, ShmError, list_segments
+
+    found: dict[str, int] = {}
+    for segment in list_segments(f"{name.partition('/')[0]}/"):
+        if segment.kind == "counters" and segment.full_name.endswith(".recorder"):
+            try:
+                with Counters.attach(segment.full_name) as counters:
+                    found |= counters.read()
+            except ShmError:  # removed between the two looks
+                continue
+    return found
 
 
 def attach(name: str) -> RingObserver:

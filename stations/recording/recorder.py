@@ -35,6 +35,8 @@ ANSWER_S: Final = 5.0
 """Seconds beyond that in which closing the files must be done."""
 KEY_SHOWN: Final = 48
 """Characters of ``data/<key>`` in the label of a counter, which has 56 bytes."""
+BALANCE_S: Final = 0.25
+"""How often the counters of the ledger are brought up to date."""
 Answer = TypeVar("Answer")
 MakeBackfill = Callable[[Current, LateRecordings], BackfillIntake]
 log = logging.getLogger(__name__)
@@ -96,6 +98,7 @@ class Recorder:
         self._backfill = backfill(lambda: self.session, late)
         self._teller = teller
         self._pilots: dict[str, list[str]] = {}
+        self._balance_at = 0.0
         self._told: RowsTold | None = None
         self._tasks: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = queue.SimpleQueue()
         self._stop: tuple[float, Future[Any]] | None = None
@@ -113,7 +116,7 @@ class Recorder:
         done += self._intake.do_work(now) + self._rows.do_work(now)
         self.session.tick(now)
         self._teller.tick(self.session, self._pilots, now)
-        self._count(self.session)
+        self._count(self.session, now)
         if self._stop is not None and (now >= self._stop[0] or (not done and self._is_drained(self.session))):
             self._finish()
         return done
@@ -271,15 +274,21 @@ class Recorder:
             self._stop = None
             answer.set_result(self._last)
 
-    def _count(self, session: SessionRecorder) -> None:
+    def _count(self, session: SessionRecorder, now: float | None = None) -> None:
+        """Bring the counters up to date; the ledger's own only now and then, for they cost a look at every gap."""
         for name, recorder in session.streams.items():
-            self._counters.counter(f"{name}.stored").set(recorder.stored)
-            self._counters.counter(f"{name}.durable").set(recorder.durable)
-            self._counters.counter(f"{name}.lag").set(self._intake.lag(name))
-            self._counters.counter(f"{name}.lapped").set(self._intake.lapped(name))
+            self._set(name, stored=recorder.stored, durable=recorder.durable)
+            self._set(name, lag=self._intake.lag(name), lapped=self._intake.lapped(name))
         for rows in session.rows.values():
-            self._counters.counter(f"{rows.stream[:KEY_SHOWN]}.stored").set(rows.stored)
-            self._counters.counter(f"{rows.stream[:KEY_SHOWN]}.durable").set(rows.durable)
+            self._set(rows.stream[:KEY_SHOWN], stored=rows.stored, durable=rows.durable)
+        if now is None or now >= self._balance_at:
+            self._balance_at = (now or 0.0) + BALANCE_S
+            for name, recorder in session.streams.items():
+                self._set(name, **recorder.balance())
+
+    def _set(self, stream: str, **values: int) -> None:
+        for label, value in values.items():
+            self._counters.counter(f"{stream}.{label}").set(value)
 
 
 def _by_hex(births: Mapping[int, Mapping[str, int]]) -> dict[str, Mapping[str, int]]:

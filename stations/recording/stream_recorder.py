@@ -9,13 +9,14 @@ came.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 import msgspec
 import numpy as np
 
 from pipeline.block import Block, BlockFlag
 from pipeline.codec import checksum
-from pipeline.losses import LIVE
+from pipeline.losses import LIVE, SPOOLED
 from pipeline.stream_spec import StreamSpec
 
 from .continuity import DISK, RECORDER, UNKNOWN, BirthAccount, Gap
@@ -26,6 +27,9 @@ from .layout import SegmentHead
 from .segment import RAW, SegmentFile
 from .segment_lane import SegmentLane
 from .segments_recorder import SegmentsRecorder
+
+BIRTH_BITS: Final = 2**63 - 1
+"""What of a birth a counter can hold."""
 
 
 class StreamRecorder(SegmentsRecorder[SegmentFile]):
@@ -96,6 +100,23 @@ class StreamRecorder(SegmentsRecorder[SegmentFile]):
         stored = self._store(self._late, block, spec, account) if header.count else 0
         self.backfilled += stored
         return stored
+
+    def balance(self) -> dict[str, int]:
+        """Return the ledger's side of the recording: items accounted for, those of them missing or pending, the end.
+
+        ``accounted == stored + missing + pending``; `end` is of the newest birth, whose low 63 bits are `birth`.
+        """
+        gaps = [gap for account in self.births.values() for gap in account.missing()]
+        pending = sum(gap.count for gap in gaps if gap.reason == SPOOLED)
+        newest = next(reversed(self.births.values()), None)
+        return {
+            "accounted": sum(account.last - account.origin for account in self.births.values()),
+            "missing": sum(gap.count for gap in gaps) - pending,
+            "pending": pending,
+            "end": newest.last if newest is not None else 0,
+            "birth": newest.birth & BIRTH_BITS if newest is not None else 0,
+            "ended": int(self.ended),
+        }
 
     def flush(self) -> None:
         """Flush what is live and what came late."""

@@ -91,6 +91,10 @@ class RunningRig:
         ]
         return found
 
+    def has(self, name: str) -> bool:
+        """Tell whether the child of that name runs."""
+        return any(child.cmdline()[-1:] == [name] for child in psutil.Process(self.process.pid).children())
+
     def kill(self, name: str) -> float:
         """SIGKILL a child; return the time (time.time) at which it was done."""
         psutil.Process(self.pid(name)).send_signal(signal.SIGKILL)

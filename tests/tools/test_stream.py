@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from shm import RingReader, RingWriter
+from shm import Counters, RingReader, RingWriter
 
 RIG = f"stream-{uuid.uuid4().hex[:8]}"
 PIPELINE = str(Path(sys.executable).with_name("pipeline"))
@@ -80,3 +80,34 @@ def test_clean_leaves_what_lives_and_removes_what_died(ring: RingWriter) -> None
     assert [] != answer("stream", "list", name)
     assert [name] == answer("clean", "--rig", RIG)["removed"]
     assert [] == answer("stream", "list", name)
+
+
+@pytest.mark.parametrize(
+    ("counts", "code", "words"),
+    [
+        ({"accounted": 2, "stored": 2, "end": 2}, 0, "3 produced = 2 stored + 0 dropped + 0 pending + 1 in flight"),
+        (
+            {"accounted": 3, "stored": 2, "missing": 1, "end": 3, "ended": 1},
+            0,
+            "3 produced = 2 stored + 1 dropped + 0 pending + 0 in flight",
+        ),
+        (
+            {"accounted": 3, "stored": 1, "pending": 2, "end": 3, "ended": 1},
+            4,
+            "3 produced = 1 stored + 0 dropped + 2 pending + 0 in flight",
+        ),
+        ({"accounted": 3, "stored": 1, "end": 3}, 3, "in flight: DOES NOT BALANCE"),
+        ({"accounted": 2, "stored": 2, "end": 2, "ended": 1}, 3, "1 in flight: DOES NOT BALANCE"),
+    ],
+)
+def test_info_closes_the_ledger_of_a_recorded_stream(
+    ring: RingWriter, counts: dict[str, int], code: int, words: str
+) -> None:
+    """Out of counters in shared memory; the exit code says whether it comes out even, and whether something waits."""
+    birth = ring.birth & (2**63 - 1)
+    with Counters.create(f"{RIG}/T.recorder") as page:
+        for name, value in {"missing": 0, "pending": 0, "ended": 0, **counts, "birth": birth}.items():
+            page.counter(f"live.{name}").set(value)
+        result = subprocess.run([PIPELINE, "stream", "info", ring.name], capture_output=True, text=True, check=False)
+    assert code == result.returncode, result.stderr
+    assert words in result.stdout
