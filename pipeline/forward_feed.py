@@ -14,6 +14,7 @@ from shm import RingReader, SegmentNotFoundError, ShmError
 
 from .codec import encoder_of
 from .forward_stream import ForwardStream, RingState, Spill
+from .ladder import Ladder
 from .losses import LAPPED, LINK, SPOOL_FULL, SPOOLED
 from .ring_cutter import RingCutter
 
@@ -86,6 +87,7 @@ class Feed:
         self._spool = spool if options.lossless else None
         self._spool_run: SpoolRun | None = None
         self._run = ""
+        self.ladder = None if options.lossless else Ladder()
         self.stream = stream
         self.options = options
         self.reader: RingReader | None = None
@@ -293,6 +295,7 @@ class Feed:
             keep=keep,
             most=most,
             spooled=self._spool_run,
+            ladder=self.ladder,
             reserve=reader.slots // 4 if self._spool is not None else 0,
         )
         self._seen = (reader.epoch, reader.published)

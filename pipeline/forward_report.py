@@ -49,6 +49,8 @@ class ForwardReport:
     birth: int | None = None
     pending: int = 0
     """Items of this run that the spool keeps until the recording has them."""
+    one_of: int = 1
+    """Of so many blocks one goes (`Ladder`)."""
 
 
 class ForwardMeter:
@@ -102,4 +104,5 @@ def report_of(feed: Feed) -> ForwardReport:
         machine.refusal,
         machine.spec.birth,
         feed.pending,
+        feed.ladder.factor if feed.ladder is not None else 1,
     )

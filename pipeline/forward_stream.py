@@ -13,7 +13,8 @@ F5  The run is over when the Terminal has its END, not when it was sent.
 F6  What is given up goes into the spool, if there is one; on the wire it is a loss of reason `spooled`, and its
     backfill is another stream's business.  What was sent and not acknowledged goes there first, without being lost: the
     link that is silent may have lost it.
-F7  The ring keeps what is not durable in the recording, as far as a quarter of it: a Terminal whose rings are gone gets
+F7  A stream that need not be whole is thinned out by a ladder rather than cut off (`ladder`).
+F8  The ring keeps what is not durable in the recording, as far as a quarter of it: a Terminal whose rings are gone gets
     that again.
 
     IDLE ──link up: Open──► OPENING ──Opened──► OPEN ──END acked──► FINISHED
@@ -36,6 +37,7 @@ from .losses import LAPPED, LINK, SPOOL_FULL, SPOOLED, LossLog
 
 if TYPE_CHECKING:
     from .channel import Credit, Opened, Refused
+    from .ladder import Ladder
     from .losses import Loss
     from .spool_run import SpoolRun
     from .stream_spec import StreamSpec
@@ -102,7 +104,8 @@ class ForwardStream:
         keep: items that may wait in the ring for a link that is down (F4) ...
         most: ... and for one that is slow.
         spooled: what the spool has of this run, if there is a spool.
-        reserve: items that the ring keeps for a recording that is not durable yet (F7).
+        ladder: thins the stream out; None for a lossless one.
+        reserve: items that the ring keeps for a recording that is not durable yet (F8).
     """
 
     def __init__(
@@ -114,6 +117,7 @@ class ForwardStream:
         keep: int,
         most: int,
         spooled: SpoolRun | None = None,
+        ladder: Ladder | None = None,
         reserve: int = 0,
     ) -> None:
         self.spec = spec
@@ -126,6 +130,7 @@ class ForwardStream:
         self._origin = origin
         self._keep, self._most = keep, most
         self._spooled = spooled
+        self.ladder = ladder
         self._reserve = reserve
         self._durable = start
         self._flying: deque[Cut] = deque()
@@ -159,7 +164,7 @@ class ForwardStream:
 
     @property
     def _safe(self) -> int:
-        """First sequence that a Terminal without rings might need again (F7)."""
+        """First sequence that a Terminal without rings might need again (F8)."""
         return min(self.acked, max(self._durable, self.acked - self._reserve))
 
     @property
@@ -256,7 +261,18 @@ class ForwardStream:
         if not self._ends_run and ring.is_final and self.acked == ring.published:
             self.state = ForwardState.FINISHED
             return None
+        if self.ladder is not None:
+            self._thin_out(self.ladder, ring, now)
         return self._next_cut(ring) if self.allowance.can_spend(self._cost) else None
+
+    def _thin_out(self, ladder: Ladder, ring: RingState, now: float) -> None:
+        """Pass over whole blocks that are not to go."""
+        ladder.tick(now)
+        size = self.spec.block_items
+        limit = self._limit(ring)
+        last = ring.published if limit is None else min(ring.published, limit)
+        while self.sent + size <= last and not ladder.takes((self.sent - self.origin) // size):
+            self._lose(self.sent + size, LINK)
 
     def done(self, cut: Cut) -> None:
         """The block was put on the wire."""
@@ -332,6 +348,8 @@ class ForwardStream:
         if self._spooled is None:
             if most is not None and ring.published - self.sent > most:
                 self._drop(ring, ring.published - most, LINK)
+                if self.ladder is not None:
+                    self.ladder.lost(now)
             return None
         waiting = ring.published - self.losses.run_end(max(self.acked, self._spilled_to))
         if most is not None and waiting > most:

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 LAPPED: Final = "lapped"
 """The writer overwrote it before it was read."""
 LINK: Final = "link"
-"""It was given up because the link was down or too slow."""
+"""It was given up because the link was down or too slow, or left out so that others, evenly spaced, get through."""
 SPOOLED: Final = "spooled"
 """It is in the Pilot's spool and comes by the backfill: pending, until it is stored."""
 SPOOL_FULL: Final = "spool_full"

@@ -125,6 +125,7 @@ class PilotStation(Station):
         self._lock = threading.Lock()
         self._run = ""
         self._began = time.monotonic()
+        self._one_of: dict[str, int] = {}
         self._is_told = True
         """Whether the station above, as it is now, knows of us."""
         for stream, plan in config.streams.items():
@@ -235,6 +236,14 @@ class PilotStation(Station):
             for stream, report in reports.items()
         }
 
+    def tell_ladders(self) -> None:
+        """Tell the Terminal's agent, for the journal, when a stream begins to be thinned out, more, or less."""
+        for stream, report in self._forwarder.state().items():
+            if report.one_of != self._one_of.get(stream, 1):
+                self._one_of[stream] = report.one_of
+                told = {"kind": "ladder", "stream": stream, "one_of": report.one_of, "at": report.sent}
+                self.push(f"_{self.config.terminal}", "EVENT", told)
+
     def outline(self) -> tuple[State, dict[str, Any]]:
         """Return what the Terminal must hear of when it changes; of what is pending only whether there is any."""
         return self.state, {
@@ -316,6 +325,7 @@ def be_pilot(child: Child, config: PilotConfig) -> None:
             state = station.outline()
             with suppress(DuplicateIdError):  # refused this moment: the guard tells what that means
                 station.introduce()
+                station.tell_ladders()
                 if state != told[0] or time.monotonic() >= told[1]:
                     station.tell_state(repeat=state != told[0])
                     told = (state, time.monotonic() + (config.tell_s or math.inf))

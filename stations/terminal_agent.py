@@ -229,6 +229,11 @@ _WORDS: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
     "mark": lambda f: f"mark of {f['by']}: {f['text']}",
     "param": lambda f: f"{f['name']}: {f['parameter']} is {f['value']}",
     "failed": lambda f: f"{f['name']} could not {f['key']}: {f['error']}",
+    "ladder": lambda f: (
+        f"{f['stream']}: every block goes again"
+        if f["one_of"] == 1
+        else f"{f['stream']}: the link is slow, of {f['one_of']} blocks one goes"
+    ),
     "pending": lambda f: (
         f"waiting up to {f['drain_s']:g} s for what is in the spool: "
         f"{', '.join(f'{n} items of {stream}' for stream, n in f['streams'].items())}; Ctrl-C leaves it there"
