@@ -1,14 +1,24 @@
 """Recordings: segment files that survive their writer, the journal beside them, and what reads and checks both."""
 
-from .errors import DiskError, JournalError, RecordingError, RecordingFolderError, SegmentFormatError, SegmentFullError
+from .errors import (
+    DiskError,
+    JournalError,
+    RecordingError,
+    RecordingFolderError,
+    SegmentFormatError,
+    SegmentFullError,
+    StreamChangedError,
+)
 from .journal import Event, Journal, JournalReading, read_journal
-from .reader import RecordedItem, Recording, StreamRecording
+from .reader import Recording
+from .recorded_gaps import RecordedGap
 from .recover import RecoverReport, recover
 from .report import Report, StreamReport
 from .rows_reader import RowsReader
 from .segment import SegmentFile
 from .segment_reader import SegmentReader
 from .session import SessionRecorder
+from .stream_recording import RecordedItem, StreamRecording
 from .verify import verify
 
 __all__ = [
@@ -17,6 +27,7 @@ __all__ = [
     "Journal",
     "JournalError",
     "JournalReading",
+    "RecordedGap",
     "RecordedItem",
     "Recording",
     "RecordingError",
@@ -29,6 +40,7 @@ __all__ = [
     "SegmentFullError",
     "SegmentReader",
     "SessionRecorder",
+    "StreamChangedError",
     "StreamRecording",
     "StreamReport",
     "read_journal",

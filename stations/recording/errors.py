@@ -4,6 +4,7 @@ StationError
 └── RecordingError
     ├── RecordingFolderError     the folder you named cannot take or does not hold a recording (bad input)
     ├── SegmentFormatError       a file that is not a segment of ours, or is damaged
+    ├── StreamChangedError       the items of a stream are not of one shape and dtype in all of its files
     ├── SegmentFullError         a short block ends a segment; nothing can follow it
     ├── DiskError                the disk did not take what was to be stored
     └── JournalError             the journal cannot be written or read
@@ -24,6 +25,10 @@ class RecordingFolderError(RecordingError, BadInputError):
 
 class SegmentFormatError(RecordingError, ValueError):
     """A file that is not a segment of ours, of a version we do not know, or damaged beyond its CRCs."""
+
+
+class StreamChangedError(RecordingError, BadInputError):
+    """You asked for a stream as one sequence, but shape or dtype change in it; read its segments one by one."""
 
 
 class SegmentFullError(RecordingError):

@@ -3,62 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
-
-from numpy.typing import NDArray
+from types import TracebackType
+from typing import Any, Self
 
 from stations.rows_ring import PREFIX, key_name
+from stations.suggest import did_you_mean
 
+from .continuity import Gap
 from .errors import RecordingFolderError
-from .journal import FILE_NAME, JournalReading, read_journal
-from .resume import rows_of, segments_of
+from .extent import Extent, extent_of, pieces_of
+from .journal import FILE_NAME, Event, JournalReading, read_journal
+from .resume import rows_of, segments_of, told_gaps
 from .rows_reader import RowsReader
-from .segment_reader import SegmentReader
-
-
-class RecordedItem(NamedTuple):
-    """One item of a recording."""
-
-    data: NDArray[Any]
-    """Shape and dtype of the stream."""
-    sequence: int
-    time_ns: int
-    """The stream's CLOCK_MONOTONIC at acquisition."""
-    birth: int
-
-
-class StreamRecording:
-    """One stream of a recording, across its segments."""
-
-    def __init__(self, name: str, paths: list[Path]) -> None:
-        self.name = name
-        self.paths = paths
-
-    def segments(self) -> Iterator[SegmentReader]:
-        """Open the segments one after the other; each is closed when the next is asked for."""
-        for path in self.paths:
-            with SegmentReader(path) as segment:
-                yield segment
-
-    def __iter__(self) -> Iterator[RecordedItem]:
-        """Yield every item, decoded, in the order of the files."""
-        for segment in self.segments():
-            for chunk in segment:
-                items = segment.decode(chunk)
-                for index, item in enumerate(items):
-                    yield RecordedItem(item, chunk.first + index, int(chunk.times[index]), segment.head.birth)
-
-    def __len__(self) -> int:
-        """How many items are stored."""
-        return sum(segment.items for segment in self.segments())
-
-    def __repr__(self) -> str:
-        return f"<StreamRecording {self.name} segments={len(self.paths)}>"
+from .stream_recording import StreamRecording
 
 
 class Recording(Mapping[str, StreamRecording]):
-    """A recording's folder: a mapping from stream names to streams.
+    """A recording's folder: a mapping from stream names to streams; opening it reads names only.
+
+    ``recording["pilot1.cam0"]``, or ``recording["cam0"]`` where only one Pilot has a cam0.
 
     Args:
         path: the folder; the recording may be running, closed, or its recorder killed.
@@ -67,12 +32,23 @@ class Recording(Mapping[str, StreamRecording]):
         RecordingFolderError: no recording is there.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path | str) -> None:
+        self.path = path = Path(path)
         if not path.is_dir() or not (path / FILE_NAME).exists():
             raise RecordingFolderError(f"{path}: no recording is there (no {FILE_NAME})")
         self._rows = rows_of(path)
-        self._streams = {name: StreamRecording(name, paths) for name, paths in segments_of(path).items()}
+        self._paths = segments_of(path)
+        self._streams: dict[str, StreamRecording] = {}
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """What the journal tells, in its order."""
+        return self._reading.events
+
+    @cached_property
+    def extent(self) -> Extent | None:
+        """When it begins and ends; None if no item can be read."""
+        return extent_of(piece for paths in self._paths.values() for piece in pieces_of(paths))
 
     @property
     def row_keys(self) -> list[str]:
@@ -97,17 +73,49 @@ class Recording(Mapping[str, StreamRecording]):
         return (row for path in paths for row in _rows_in(path))
 
     def journal(self) -> JournalReading:
-        """Read the recording's events."""
+        """Read the recording's events as they are now."""
         return read_journal(self.path / FILE_NAME)
 
     def __getitem__(self, stream: str) -> StreamRecording:
-        return self._streams[stream]
+        name = self._name_of(stream)
+        if name not in self._streams:
+            told = {birth: gaps for (of, birth), gaps in self._told.items() if of == name}
+            self._streams[name] = StreamRecording(name, self._paths[name], told)
+        return self._streams[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._streams)
+        return iter(self._paths)
 
     def __len__(self) -> int:
-        return len(self._streams)
+        return len(self._paths)
+
+    def close(self) -> None:
+        """Close the files that are open; they are opened again when they are needed."""
+        for stream in self._streams.values():
+            stream.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    @cached_property
+    def _reading(self) -> JournalReading:
+        return self.journal()
+
+    @cached_property
+    def _told(self) -> dict[tuple[str, int], list[Gap]]:
+        return told_gaps(self._reading)
+
+    def _name_of(self, stream: str) -> str:
+        if stream in self._paths:
+            return stream
+        found = [name for name in self._paths if name.partition(".")[2] == stream]
+        if len(found) != 1:
+            which = f"which one: {', '.join(found)}?" if found else did_you_mean(stream, self._paths)
+            raise KeyError(f"{self.path.name} has no stream {stream!r}; {which}")
+        return found[0]
 
     def __repr__(self) -> str:
         return f"<Recording {self.path} streams={len(self)}>"

@@ -129,13 +129,17 @@ class SegmentReader:
             ) from error
         return mask, payload
 
-    def decode(self, chunk: Chunk) -> NDArray[Any]:
+    def decode(self, chunk: Chunk, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return the items of a chunk, shape (count, *shape).
+
+        Args:
+            chunk: of this file.
+            out: where a whole block is decoded to, shape (block_items, *shape), contiguous; a new array if None.
 
         Raises:
             SegmentFormatError: its bytes are not what the codec makes.
         """
-        items = np.empty((self.head.block_items, *self.head.shape), self.dtype)
+        items = np.empty((self.head.block_items, *self.head.shape), self.dtype) if out is None else out
         try:
             codec_of(chunk.codec).decode_into(chunk.payload, items.reshape(-1).view(np.uint8))
         except PipelineError as error:

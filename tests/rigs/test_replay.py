@@ -36,7 +36,7 @@ def replay(recording: Path, output: Path, *options: str) -> tuple[int, dict[str,
 
 def items_of(folder: Path, stream: str) -> tuple[Any, Any, list[int], Any]:
     """Return items, their times, sequences, and what the file says of the stream."""
-    items = list(Recording(folder)[stream])
+    items = list(Recording(folder)[stream].items())
     with SegmentReader(Recording(folder)[stream].paths[0]) as segment:
         head = segment.head
     return (

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.recordings import BIRTH, MadeStream
+from support.recordings import BIRTH, MadeStream, late, late_spec
 
-from pipeline.backfill_name import backfill_of
 from pipeline.block import Block, BlockFlag
 from pipeline.losses import DAMAGED, LIVE, SPOOLED
-from pipeline.stream_spec import StreamSpec
 from stations.recording import Recording, SessionRecorder, read_journal, verify
 from stations.recording.errors import RecordingError
 from stations.recording.late import LateRecordings
@@ -26,23 +23,11 @@ HEX = f"{BIRTH:016x}"
 SMALL = {"shape": (2,), "dtype": "<i4"}
 
 
-def late_spec(made: MadeStream, run: str = "/rec/1") -> StreamSpec:
-    """Return the spec of a stream's backfill."""
-    told = {"run": run, "pilot": "pilot1"}
-    return msgspec.structs.replace(made.spec, stream=backfill_of(made.spec.stream), meta=told)
-
-
-def late(block: Block, **header: Any) -> Block:
-    """Return a block as it comes out of a spool."""
-    header = {"stream": backfill_of(block.header.stream), "flags": 0, **header}
-    return Block(msgspec.structs.replace(block.header, **header), block.times, block.payload)
-
-
 def stored(folder: Path) -> list[int]:
     """Return every stored sequence, in the order of the files; each item is checked against its sequence."""
     made = MadeStream(**SMALL)
     found = []
-    for item in Recording(folder)[NAME]:
+    for item in Recording(folder)[NAME].items():
         assert np.array_equal(item.data, made.items(item.sequence, 1)[0])
         found.append(item.sequence)
     return found

@@ -125,7 +125,7 @@ def test_records_what_the_rings_bring_until_their_ends(bench: Bench) -> None:
     assert {"stored": 1000, "births": ephys_births, "ended": True} == account[EPHYS]
     assert account == bench.ask("STOP")  # asked again: the same
     assert verify(folder).ok, verify(folder).lines()
-    np.testing.assert_array_equal(cam.items(10, 190), np.stack([item.data for item in Recording(folder)[CAM]]))
+    np.testing.assert_array_equal(cam.items(10, 190), np.stack([item.data for item in Recording(folder)[CAM].items()]))
     assert ["here"] == [event.fields["text"] for event in read_journal(folder / "session.jsonl").of_kind("mark")]
 
 
@@ -151,7 +151,7 @@ def test_killed_recorder_comes_back_and_nothing_is_missing(bench: Bench) -> None
 
     assert {HEX: {"origin": 20, "end": 120, "stored": 100, "gaps": []}} == account[CAM]["births"]
     assert verify(folder).ok, verify(folder).lines()
-    assert list(range(20, 120)) == [item.sequence for item in Recording(folder)[CAM]]
+    assert list(range(20, 120)) == [item.sequence for item in Recording(folder)[CAM].items()]
     assert ["recording", "resumed"] == [
         event.kind for event in read_journal(folder / "session.jsonl").of_kind("recording", "resumed")
     ]

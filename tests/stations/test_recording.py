@@ -70,7 +70,7 @@ def test_everything_stored_is_read_back_and_the_account_balances(tmp_path: Path)
 
     recording = Recording(tmp_path / "a")
     for one in made:
-        items = list(recording[one.spec.stream])
+        items = list(recording[one.spec.stream].items())
         np.testing.assert_array_equal(one.items(0, 200), np.stack([item.data for item in items]))
         assert list(range(200)) == [item.sequence for item in items]
         assert one.times(0, 200).tolist() == [item.time_ns for item in items]
@@ -155,7 +155,7 @@ def test_what_comes_again_is_stored_once(tmp_path: Path, regular: bool) -> None:
     store(session, made, 28, 36)
     session.close()
 
-    items = list(Recording(tmp_path / "a")[NAME])
+    items = list(Recording(tmp_path / "a")[NAME].items())
     assert 20 == session.streams[NAME].duplicates
     assert list(range(36)) == [item.sequence for item in items]
     np.testing.assert_array_equal(made.items(0, 36), np.stack([item.data for item in items]))

@@ -105,7 +105,7 @@ def test_recording_goes_on_after_a_kill(killed: tuple[Path, int]) -> None:
     (account,) = summary["births"].values()
     assert {"origin": 0, "end": last + 50, "stored": last + 50, "gaps": []} == account
     assert verify(folder).ok, verify(folder).lines()
-    assert list(range(last + 50)) == [item.sequence for item in Recording(folder)[CAM]]
+    assert list(range(last + 50)) == [item.sequence for item in Recording(folder)[CAM].items()]
 
 
 def test_single_file_can_be_recovered(killed: tuple[Path, int]) -> None:

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.backfill_name import backfill_of
 from pipeline.block import Block, BlockFlag, BlockHeader
 from pipeline.codec import checksum, codec_of
 from pipeline.stream_spec import ClockStamp, StreamSpec
@@ -98,6 +100,18 @@ class MadeStream:
     def end(self, at: int, **header: Any) -> Block:
         """Return the END of a run."""
         return self.block(at, 0, flags=int(BlockFlag.END), **header)
+
+
+def late_spec(made: MadeStream, run: str = "/rec/1") -> StreamSpec:
+    """Return the spec of a stream's backfill."""
+    told = {"run": run, "pilot": "pilot1"}
+    return msgspec.structs.replace(made.spec, stream=backfill_of(made.spec.stream), meta=told)
+
+
+def late(block: Block, **header: Any) -> Block:
+    """Return a block as it comes out of a spool."""
+    header = {"stream": backfill_of(block.header.stream), "flags": 0, **header}
+    return Block(msgspec.structs.replace(block.header, **header), block.times, block.payload)
 
 
 def spoil(recording: Path, stream: str, item: int) -> None:

@@ -142,3 +142,13 @@ def test_bench_forward_prints_rows(tmp_path: Path) -> None:
     assert 10 == len(rows)
     assert all(row["value"] > 0 for row in rows)
     assert [] == list(tmp_path.iterdir())
+
+
+def test_bench_read_prints_rows(tmp_path: Path) -> None:
+    """Images in order and backwards, each beside what is promised; nothing is left behind."""
+    command = [PIPELINE, "bench", "read", "--repeats", "1", "--folder", str(tmp_path), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)
+    rows = json.loads(done.stdout)
+    assert ["1080p in order", "1080p backwards"] == [row["name"] for row in rows]
+    assert all(row["value"] > 0 and row["holds"] == (row["value"] >= row["floor"]) for row in rows)
+    assert [] == list(tmp_path.iterdir())

@@ -110,6 +110,20 @@ def forward(seconds: float, repeats: int, folder: Path | None, as_json: bool) ->
     _print([asdict(row) for row in rows], as_json)
 
 
+@bench.command()
+@click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True, help="Medians are over these.")
+@click.option(
+    "--folder", type=click.Path(path_type=Path, file_okay=False, exists=True), metavar="DIR", help="Record below DIR."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list of rows.")
+def read(repeats: int, folder: Path | None, as_json: bool) -> None:
+    """Read images of 1920 x 1080 x 3 from a recording, one after the other."""
+    require_extra("terminal", "reading recordings")
+    from .read import measure_read
+
+    _print([asdict(row) for row in measure_read(repeats, folder, lambda line: click.echo(line, err=True))], as_json)
+
+
 def _print(rows: list[dict[str, object]], as_json: bool) -> None:
     if as_json:
         print_json(rows)

@@ -131,3 +131,5 @@ LATE_MS: Final = 50.0
 """From the publication of a block's last item to its place in the Terminal's ring."""
 ORDER_MS: Final = 50.0
 """Until a Pilot at full load has answered."""
+READ: Final = 45.0
+"""Images a second, 1920 x 1080 x 3, of a recording: half as many again as are played."""
