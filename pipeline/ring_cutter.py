@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from shm import OverrunError, RingReader
+from shm import OverrunError, RingObserver, RingReader
 
 from .block import Block, BlockHeader
 from .codec import checksum, encoder_of
@@ -32,14 +32,16 @@ class RingCutter:
     """Makes blocks of one ring generation; one thread.
 
     Args:
-        reader: of the ring; stays the caller's.
+        reader: of the ring, or who only looks at it; stays the caller's.
         stream: name under which the blocks travel.
         codec: ``auto`` or a codec's name.
         seconds: how much the Terminal's ring should keep ...
         slots: ... or how many blocks.
     """
 
-    def __init__(self, reader: RingReader, stream: str, codec: str, *, seconds: float, slots: int | None) -> None:
+    def __init__(
+        self, reader: RingReader | RingObserver, stream: str, codec: str, *, seconds: float, slots: int | None
+    ) -> None:
         self.reader = reader
         self.spec = spec_of(reader, stream, seconds=seconds, slots=slots)
         self._encoder = encoder_of(codec)
@@ -125,7 +127,7 @@ def blocks_for(
     return items, max(LEAST_BLOCKS, -(-round(seconds * rate) // items) if rate else min(most, slots // items))
 
 
-def spec_of(reader: RingReader, stream: str, *, seconds: float, slots: int | None) -> StreamSpec:
+def spec_of(reader: RingReader | RingObserver, stream: str, *, seconds: float, slots: int | None) -> StreamSpec:
     """Describe a ring as a stream; what its maker said in `meta` beyond the known words goes to `StreamSpec.meta`."""
     meta: Mapping[str, Any] = reader.meta
     rate = meta.get("rate")

@@ -7,6 +7,7 @@ StationError
 │   ├── MissingExtraError       an optional package is not installed
 │   ├── RigRunsError            a station of that rig runs on this machine already
 │   ├── NoRigError              no such rig runs on this machine, or several do
+│   ├── NoRingsError            nothing of that rig is in shared memory
 │   ├── NoPortError             no port is free
 │   ├── OutputError             the folder for recordings and logs cannot be made or written
 │   └── AlreadyToldError        a process of the rig has told the user what is wrong
@@ -56,6 +57,10 @@ class RigRunsError(BadInputError):
 
 class NoRigError(BadInputError):
     """No such rig runs on this machine, or several run; start it, or say which."""
+
+
+class NoRingsError(BadInputError):
+    """Shared memory holds no ring of that rig; say which rig, on the machine where it ran."""
 
 
 class NoPortError(BadInputError):

@@ -115,6 +115,12 @@ def is_held(rig: str, station: str) -> bool:
         os.close(fd)
 
 
+def known_stations(rig: str) -> list[str]:
+    """Return the ids of the rig's stations that run or ran on this machine."""
+    locks = (path.name for path in runtime_dir().glob("*.lock"))
+    return sorted(name.split(".")[1] for name in locks if name.startswith(f"{rig}.") and name.count(".") == 2)
+
+
 def _lock(rig: str, station: str) -> int:
     fd = os.open(_lock_path(rig, station), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     deadline = time.monotonic() + LOOK_S

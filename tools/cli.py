@@ -23,6 +23,7 @@ from .plan import plan
 from .recording import recover, verify
 from .replay import replay
 from .run import run
+from .salvage import salvage
 from .send import send
 from .stream import stream
 from .version import print_version
@@ -31,7 +32,7 @@ SECTIONS: Final[dict[str, tuple[click.Command, ...]]] = {
     "Run a rig": (demo, run, config, plan),
     "Look at it": (stream, node, ping),
     "Talk to it": (send, mark),
-    "Recordings": (verify, recover, replay),
+    "Recordings": (verify, recover, salvage, replay),
     "This machine": (clean, bench),
 }
 """The order in which a newcomer meets the commands."""
