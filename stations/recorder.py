@@ -33,6 +33,7 @@ from .recording.durable import DurableTeller
 from .recording.intake import Intake
 from .recording.late import LateRecordings
 from .recording.recorder import Recorder
+from .recording.rotation import Rotation
 from .recording.rows_intake import RowsIntake
 from .recording.session import MAX_LOSS_S
 from .rows_ring import RING
@@ -59,23 +60,29 @@ class RecorderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """The folder of the rig's recordings: those that are over are filled from spools only there."""
     max_loss_s: float = MAX_LOSS_S
     """Seconds of recording that the death of this process may cost."""
+    segment_mb: float = 0.0
+    """Megabytes after which a stream goes on in another file; 0: never."""
+    segment_s: float = 0.0
+    """The same in seconds."""
 
 
 def record(child: Child, config: RecorderConfig) -> None:
     """Be the recorder until the process is to leave."""
     node_id = f"{config.terminal}.recorder"
+    rotation = Rotation(config.segment_mb, config.segment_s)
     with Context() as context, Counters.create(f"{config.rig}/{node_id}", COUNTERS) as counters:
         notices = Notices(context)
         prefix = f"{config.rig}/{config.terminal}/"
         recorder = Recorder(
             config.rig,
             config.max_loss_s,
+            rotation=rotation,
             intake=Intake(prefix, notices),
             rows=RowsIntake(f"{prefix}{RING}"),
             counters=counters,
             ask_rows=lambda: node.request(config.terminal, "ROWS", timeout_s=ROWS_S),
             backfill=lambda current, late: BackfillIntake(prefix, notices, current, late),
-            late=LateRecordings(config.rig, Path(config.output), config.max_loss_s),
+            late=LateRecordings(config.rig, Path(config.output), config.max_loss_s, rotation),
             teller=DurableTeller(
                 lambda pilot, told: node.send(pilot, "DURABLE", told, repeat=False), config.max_loss_s / 4
             ),

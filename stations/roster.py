@@ -130,6 +130,8 @@ def _terminal_children(rig: Rig, output: Path) -> list[ChildSpec]:
         ip=terminal.ip,
         port=terminal.msg_port,
         max_loss_s=rig.rig.max_loss_s,
+        segment_mb=rig.recording.segment_mb,
+        segment_s=rig.recording.segment_s,
         output=str(output.absolute()),
     )
     view = ViewConfig(

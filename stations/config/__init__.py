@@ -2,10 +2,11 @@
 
 from .dump import dump_rig
 from .load import load_rig, parse_rig
-from .rig import PilotSection, RestartSection, Rig, RigSection, StreamSection, TerminalSection
+from .rig import PilotSection, RecordingSection, RestartSection, Rig, RigSection, StreamSection, TerminalSection
 
 __all__ = [
     "PilotSection",
+    "RecordingSection",
     "RestartSection",
     "Rig",
     "RigSection",

@@ -23,6 +23,7 @@ def dump_rig(rig: Rig) -> str:
     document: dict[str, Any] = {
         "rig": msgspec.to_builtins(rig.rig),
         "terminal": msgspec.to_builtins(rig.terminal),
+        "recording": msgspec.to_builtins(rig.recording),
         "restart": msgspec.to_builtins(rig.restart),
         "pilots": {
             pilot: {

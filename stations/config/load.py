@@ -15,7 +15,16 @@ from stations.sources import check_source, resolve_path
 from stations.suggest import did_you_mean
 
 from .lineage import check_lineage
-from .rig import ALIASES, PilotSection, RestartSection, Rig, RigSection, StreamSection, TerminalSection
+from .rig import (
+    ALIASES,
+    PilotSection,
+    RecordingSection,
+    RestartSection,
+    Rig,
+    RigSection,
+    StreamSection,
+    TerminalSection,
+)
 
 Section = TypeVar("Section", bound=msgspec.Struct)
 Table = Mapping[str, Any]
@@ -61,12 +70,13 @@ def parse_rig(text: str, *, folder: Path, name: str = "rig") -> Rig:
 
 
 def _rig(document: Table, folder: Path) -> Rig:
-    _refuse_unknown(document, {"rig", "terminal", "pilots", "restart"}, "")
+    _refuse_unknown(document, {"rig", "terminal", "recording", "pilots", "restart"}, "")
     if "rig" not in document:
         raise ConfigError("there is no [rig]; add [rig] with name = …")
     rig = Rig(
         rig=_section(_own_names(document["rig"], "rig"), RigSection, "rig"),
         terminal=_section(_own_names(document.get("terminal", {}), "terminal"), TerminalSection, "terminal"),
+        recording=_section(document.get("recording", {}), RecordingSection, "recording"),
         restart=_section(document.get("restart", {}), RestartSection, "restart"),
         pilots={
             key: _pilot(table, f"pilots.{_identifier(key, 'pilots')}", folder)

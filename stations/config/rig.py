@@ -144,6 +144,15 @@ class PilotSection(msgspec.Struct, frozen=True, kw_only=True):
         return dict(self.forward) if isinstance(self.forward, dict) else dict.fromkeys(self.forward, f"_{pilot}")
 
 
+class RecordingSection(msgspec.Struct, frozen=True, kw_only=True):
+    """``[recording]``: how a recording is cut into files; 0 cuts it nowhere."""
+
+    segment_mb: Annotated[float, Meta(ge=0)] = 0.0
+    """Megabytes (10⁶) of items after which a stream goes on in another file."""
+    segment_s: Annotated[float, Meta(ge=0)] = 0.0
+    """The same in seconds of the items' time."""
+
+
 class RestartSection(msgspec.Struct, frozen=True, kw_only=True):
     """``[restart]``: what the death of a part means; of a sensor, its stream's ``restart`` says it."""
 
@@ -158,6 +167,7 @@ class Rig(msgspec.Struct, frozen=True, kw_only=True):
 
     rig: RigSection
     terminal: TerminalSection = TerminalSection()
+    recording: RecordingSection = RecordingSection()
     pilots: dict[str, PilotSection] = {}
     restart: RestartSection = RestartSection()
     folder: str = ""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from .errors import JournalError, RecordingError
 from .journal import FILE_NAME, read_journal
+from .rotation import ENDLESS, Rotation
 from .session import SessionRecorder
 
 log = logging.getLogger(__name__)
@@ -23,12 +24,14 @@ class LateRecordings:
         rig: whose recordings.
         output: the folder that holds them.
         max_loss_s: as of any recording.
+        rotation: as of any recording.
     """
 
-    def __init__(self, rig: str, output: Path, max_loss_s: float) -> None:
+    def __init__(self, rig: str, output: Path, max_loss_s: float, rotation: Rotation = ENDLESS) -> None:
         self._rig = rig
         self._output = output
         self._max_loss_s = max_loss_s
+        self._rotation = rotation
         self._sessions: dict[str, SessionRecorder] = {}
 
     def open(self, run: str) -> SessionRecorder:
@@ -39,7 +42,9 @@ class LateRecordings:
         """
         if run not in self._sessions:
             directory = self._checked(run)
-            self._sessions[run] = SessionRecorder(directory, self._rig, max_loss_s=self._max_loss_s, resume=True)
+            self._sessions[run] = SessionRecorder(
+                directory, self._rig, max_loss_s=self._max_loss_s, resume=True, rotation=self._rotation
+            )
             log.info("filling %s from a spool", directory)
         return self._sessions[run]
 

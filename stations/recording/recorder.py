@@ -24,6 +24,7 @@ from .durable import DurableTeller
 from .errors import RecordingError
 from .intake import Intake
 from .late import LateRecordings
+from .rotation import ENDLESS, Rotation
 from .rows_intake import RowsIntake
 from .session import SessionRecorder
 
@@ -65,6 +66,7 @@ class Recorder:
     Args:
         rig: the rig's name.
         max_loss_s: seconds of recording that a death may cost.
+        rotation: how large a segment may get.
         intake: where the blocks come from.
         rows: where the rows of messages come from.
         counters: what `pipeline-top` sees.
@@ -79,6 +81,7 @@ class Recorder:
         rig: str,
         max_loss_s: float,
         *,
+        rotation: Rotation = ENDLESS,
         intake: Intake,
         rows: RowsIntake,
         counters: Counters,
@@ -89,6 +92,7 @@ class Recorder:
     ) -> None:
         self.rig = rig
         self.max_loss_s = max_loss_s
+        self._rotation = rotation
         self.session: SessionRecorder | None = None
         self._intake = intake
         self._rows = rows
@@ -223,7 +227,12 @@ class Recorder:
             self._late.close(str(directory))
             self._pilots = order.pilots
             self.session = SessionRecorder(
-                directory, self.rig, order.streams, max_loss_s=self.max_loss_s, resume=order.resume
+                directory,
+                self.rig,
+                order.streams,
+                max_loss_s=self.max_loss_s,
+                resume=order.resume,
+                rotation=self._rotation,
             )
             self._intake.begin(self.session, time.monotonic())
             self._rows.begin(self.session, time.monotonic())

@@ -15,7 +15,8 @@ from .segments_recorder import SegmentsRecorder
 class RowsRecorder(SegmentsRecorder[RowsFile]):
     """Stores ``data/<key>`` of a recording; belongs to one thread.
 
-    A new file begins with another birth of the ring, and after a gap: within a file the sequences have no hole.
+    A new file begins with another birth of the ring, after a gap, and where one is as large as the rig file allows:
+    within a file the sequences have no hole.
     """
 
     @property
@@ -41,11 +42,7 @@ class RowsRecorder(SegmentsRecorder[RowsFile]):
             return 0
         self._tell_gaps(account, account.advance(row.sequence, otherwise=RECORDER))
         if not self.failed:
-            try:
-                text, arrays = encode_message(row.frames)
-                self._file_for(row, account, clock).append(row.sequence, row.time_ns, text, arrays)
-            except DiskError as error:
-                self._fail(error)
+            self._write(row, account, clock)
         if self.failed:
             account.advance(row.sequence + 1, otherwise=DISK)  # told once, by `settle`
             return 0
@@ -66,11 +63,24 @@ class RowsRecorder(SegmentsRecorder[RowsFile]):
     def __repr__(self) -> str:
         return f"<RowsRecorder {self.stream} stored={self.stored} durable={self.durable} {self.failed and 'FAILED'}>"
 
-    def _file_for(self, row: Row, account: BirthAccount, clock: tuple[str, int, int]) -> RowsFile:
+    def _write(self, row: Row, account: BirthAccount, clock: tuple[str, int, int]) -> None:
+        text, arrays = encode_message(row.frames)
         segment = self._lane.segment
-        if segment is not None and (segment.head.birth, segment.end) == (account.birth, row.sequence):
-            return segment
-        self.close_segment()
+        if segment is not None and not self._continues(segment, row, account, len(text) + len(arrays)):
+            self.close_segment()
+        if not self.failed:
+            try:
+                self._file_for(row, account, clock).append(row.sequence, row.time_ns, text, arrays)
+            except DiskError as error:
+                self._fail(error)
+
+    def _continues(self, segment: RowsFile, row: Row, account: BirthAccount, size: int) -> bool:
+        follows = (segment.head.birth, segment.end) == (account.birth, row.sequence)
+        return follows and not self._rotation.is_due(segment, row.time_ns, size)
+
+    def _file_for(self, row: Row, account: BirthAccount, clock: tuple[str, int, int]) -> RowsFile:
+        if self._lane.segment is not None:
+            return self._lane.segment
         domain, monotonic_ns, realtime_ns = clock
         head = RowsHead(
             rig=self._rig,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +13,7 @@ from . import layout, rows_layout
 from .errors import DiskError, SegmentFormatError, SegmentFullError
 from .rows_layout import RowsHead, crc_of
 from .rows_reader import RowsReader
-from .segment import HDF5_ERRORS, HIDDEN, why_of
+from .segment import HDF5_ERRORS, HIDDEN, let_go, why_of
 
 PENDING_BYTES: Final = 8 * 1024 * 1024
 """So much is written before the next flush, whatever its time."""
@@ -39,7 +38,8 @@ class RowsFile:
         self._rows: list[tuple[int, int, int, int, int, int]] = []
         self._values: list[bytes] = []
         self._pending = 0
-        self._bytes = 0
+        self.bytes = 0
+        self.began_ns = 0
         try:
             self._create()
         except HDF5_ERRORS as error:
@@ -61,11 +61,12 @@ class RowsFile:
         """
         if sequence != self.end:
             raise SegmentFullError(f"{self.path.name}: row {sequence} cannot follow row {self.end - 1}")
-        crc = crc_of(sequence, time_ns, self._bytes, text, arrays)
-        self._rows.append((sequence, time_ns, self._bytes, len(text), len(arrays), crc))
+        crc = crc_of(sequence, time_ns, self.bytes, text, arrays)
+        self._rows.append((sequence, time_ns, self.bytes, len(text), len(arrays), crc))
         self._values += (text, arrays) if arrays else (text,)
+        self.began_ns = self.began_ns if self.items else time_ns
         size = len(text) + len(arrays)
-        self._bytes += size
+        self.bytes += size
         self._pending += size
         self.items += 1
         if self._pending >= PENDING_BYTES:
@@ -97,14 +98,14 @@ class RowsFile:
         if self._file:
             self.flush()
             try:
+                self._file.flush()  # what fails, fails here, where it can be let go
                 self._file.close()
             except HDF5_ERRORS as error:
                 raise DiskError(f"{self.path}: close failed: {why_of(error)}") from error
 
     def abandon(self) -> int:
         """Close what can be closed after the disk failed; return the sequence after the last row the file kept."""
-        with contextlib.suppress(*HDF5_ERRORS):  # HDF5 cannot write its last words; what was flushed stays readable
-            self._file.close()
+        let_go(self._file)
         try:
             with RowsReader(self.path) as kept:
                 return kept.end

@@ -48,6 +48,8 @@ class SegmentFile:
         self.path = path
         self.head = head
         self.items = 0
+        self.bytes = 0
+        self.began_ns = 0
         self.is_full = False
         self._rows: list[tuple[Any, ...]] = []
         self._times: list[np.ndarray[Any, np.dtype[np.int64]]] = []
@@ -95,6 +97,8 @@ class SegmentFile:
         )
         if self.head.per_item:
             self._times.append(block.item_times())
+        self.began_ns = self.began_ns if self.items else header.time_ns
+        self.bytes += header.payload_bytes
         self.items += header.count
         self.is_full = header.count < self.head.block_items
 
@@ -122,14 +126,14 @@ class SegmentFile:
         if self._file:
             self.flush()
             try:
+                self._file.flush()  # what fails, fails here, where it can be let go
                 self._file.close()
             except HDF5_ERRORS as error:
                 raise DiskError(f"{self.path}: close failed: {why_of(error)}") from error
 
     def abandon(self) -> int:
         """Close what can be closed after the disk failed; return the sequence after the last item the file kept."""
-        with contextlib.suppress(*HDF5_ERRORS):  # HDF5 cannot write its last words; what was flushed stays readable
-            self._file.close()
+        let_go(self._file)
         self.is_full = True
         try:
             with SegmentReader(self.path) as kept:
@@ -161,6 +165,19 @@ class SegmentFile:
             self._times.clear()
         _extend(self._tables[layout.BLOCKS], np.array(self._rows, layout.BLOCK_ROW))
         self._rows.clear()
+
+
+def let_go(file: h5py.File) -> None:
+    """Close a file whose disk failed as it is on the disk, as a killed process leaves it.
+
+    HDF5 (2.0) crashes the process after a close that failed.  Its last words therefore go into memory.
+    """
+    with contextlib.suppress(*HDF5_ERRORS):
+        handle = file.id.get_vfd_handle()
+        memory = os.memfd_create("let-go")
+        os.dup2(memory, handle, inheritable=False)
+        os.close(memory)
+        file.close()
 
 
 def _extend(dataset: h5py.Dataset, rows: np.ndarray[Any, Any]) -> None:

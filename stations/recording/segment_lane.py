@@ -39,6 +39,10 @@ class Segment(Protocol):
     path: Path
     fd: int
     items: int
+    bytes: int
+    """Of its items, as they are stored."""
+    began_ns: int
+    """Time of its first item."""
 
     @property
     def head(self) -> Head:

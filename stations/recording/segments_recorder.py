@@ -13,6 +13,7 @@ from .errors import DiskError, JournalError
 from .journal import Journal
 from .ranges import Ranges
 from .resume import Past
+from .rotation import ENDLESS, Rotation
 from .segment_lane import File, SegmentLane, Synced, sync_file
 
 FIRST_PART: Final = 0
@@ -33,9 +34,19 @@ class SegmentsRecorder(Generic[File]):
         stream: the stream's name.
         journal: where gaps and segments are told.
         sync: brings flushed bytes to the disk.
+        rotation: how large a segment may get.
     """
 
-    def __init__(self, directory: Path, rig: str, stream: str, journal: Journal, sync: DiskSync) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        rig: str,
+        stream: str,
+        journal: Journal,
+        sync: DiskSync,
+        *,
+        rotation: Rotation = ENDLESS,
+    ) -> None:
         self.stream = stream
         self.births: dict[int, BirthAccount] = {}
         self.files: list[str] = []
@@ -51,6 +62,7 @@ class SegmentsRecorder(Generic[File]):
         self._rig = rig
         self._journal = journal
         self._sync = sync
+        self._rotation = rotation
         self._synced = Synced()
         self._durable: defaultdict[int, Ranges] = defaultdict(Ranges)
         self._durable_items = 0

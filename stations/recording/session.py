@@ -25,6 +25,7 @@ from .errors import RecordingFolderError
 from .journal import FILE_NAME as JOURNAL_NAME
 from .journal import Journal, read_journal
 from .resume import restore
+from .rotation import ENDLESS, Rotation
 from .rows_layout import FOLDER
 from .rows_recorder import RowsRecorder
 from .stream_recorder import StreamRecorder
@@ -45,6 +46,7 @@ class SessionRecorder:
         streams: those that are expected; others are taken when they come.
         max_loss_s: how much a death of this process may lose; half of it is the flush period.
         resume: go on with what an earlier process recorded there.
+        rotation: how large a segment may get.
 
     Raises:
         RecordingFolderError: the folder cannot be written, or holds a recording and `resume` was not asked for.
@@ -58,6 +60,7 @@ class SessionRecorder:
         *,
         max_loss_s: float = MAX_LOSS_S,
         resume: bool = False,
+        rotation: Rotation = ENDLESS,
     ) -> None:
         self.directory = directory
         self.rig = rig
@@ -70,6 +73,7 @@ class SessionRecorder:
         _claim_folder(directory, resume=resume)
         self.journal = Journal(directory / JOURNAL_NAME)
         self._sync = DiskSync()
+        self._rotation = rotation
         self._flush_at: dict[str, float] = {}
         self._journal_at = 0.0
         self._started_wall_ns = time.time_ns()
@@ -88,13 +92,17 @@ class SessionRecorder:
     def stream(self, name: str) -> StreamRecorder:
         """Return the recorder of a stream, made when it is new."""
         if name not in self.streams:
-            self.streams[name] = StreamRecorder(self.directory, self.rig, name, self.journal, self._sync)
+            self.streams[name] = StreamRecorder(
+                self.directory, self.rig, name, self.journal, self._sync, rotation=self._rotation
+            )
         return self.streams[name]
 
     def row(self, key: str) -> RowsRecorder:
         """Return the recorder of a key's rows, made when it is new."""
         if key not in self.rows:
-            self.rows[key] = RowsRecorder(self.directory, self.rig, f"{PREFIX}{key}", self.journal, self._sync)
+            self.rows[key] = RowsRecorder(
+                self.directory, self.rig, f"{PREFIX}{key}", self.journal, self._sync, rotation=self._rotation
+            )
         return self.rows[key]
 
     def recorders(self) -> Iterator[StreamRecorder | RowsRecorder]:

@@ -1,9 +1,9 @@
 """Records one stream: blocks in, segment files out, nothing missing without a reason.
 
 A new segment begins wherever the chunks of the current one cannot go on: another birth or epoch, another shape, after
-a short block, after a gap.  So within a file the sequences have no hole.  Blocks out of a Pilot's spool come late,
-while live ones go on, and into files of their own.  An item that is in a file already is passed over, whichever way it
-came.
+a short block, after a gap; and where it has become as large as the rig file allows.  So within a file the sequences
+have no hole.  Blocks out of a Pilot's spool come late, while live ones go on, and into files of their own.  An item
+that is in a file already is passed over, whichever way it came.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from .disksync import DiskSync
 from .errors import DiskError
 from .journal import Journal
 from .layout import SegmentHead
+from .rotation import ENDLESS, Rotation
 from .segment import RAW, SegmentFile
 from .segment_lane import SegmentLane
 from .segments_recorder import SegmentsRecorder
@@ -41,10 +42,20 @@ class StreamRecorder(SegmentsRecorder[SegmentFile]):
         stream: the stream's name.
         journal: where gaps and segments are told.
         sync: brings flushed bytes to the disk.
+        rotation: how large a segment may get.
     """
 
-    def __init__(self, directory: Path, rig: str, stream: str, journal: Journal, sync: DiskSync) -> None:
-        super().__init__(directory, rig, stream, journal, sync)
+    def __init__(
+        self,
+        directory: Path,
+        rig: str,
+        stream: str,
+        journal: Journal,
+        sync: DiskSync,
+        *,
+        rotation: Rotation = ENDLESS,
+    ) -> None:
+        super().__init__(directory, rig, stream, journal, sync, rotation=rotation)
         self._late: SegmentLane[SegmentFile] = SegmentLane(sync, self._synced)
         self.backfilled = 0
         """Items that came out of a spool."""
@@ -150,6 +161,8 @@ class StreamRecorder(SegmentsRecorder[SegmentFile]):
 
     def _write(self, lane: SegmentLane[SegmentFile], block: Block, spec: StreamSpec, account: BirthAccount) -> int:
         header = block.header
+        if lane.segment is not None and not self._continues(lane.segment, block):
+            self._close(lane)
         if not self.failed:
             try:
                 self._segment_for(lane, block, spec, account).append(block)
@@ -168,12 +181,14 @@ class StreamRecorder(SegmentsRecorder[SegmentFile]):
     def _segment_for(
         self, lane: SegmentLane[SegmentFile], block: Block, spec: StreamSpec, account: BirthAccount
     ) -> SegmentFile:
-        if lane.segment is not None and not _continues(lane.segment, block):
-            self._close(lane)
         if lane.segment is None:
             head = head_of(block, spec, rig=self._rig, part=self.next_part, origin=account.origin)
             return self._begin(lane, SegmentFile(self._directory / self._next_name(), head))
         return lane.segment
+
+    def _continues(self, segment: SegmentFile, block: Block) -> bool:
+        header = block.header
+        return _fits(segment, block) and not self._rotation.is_due(segment, header.time_ns, header.payload_bytes)
 
     def _lanes(self) -> list[SegmentLane[SegmentFile]]:
         return [self._lane, self._late]
@@ -233,7 +248,7 @@ def part_of(block: Block, first: int, end: int) -> Block:
     return Block(rest, wire_times, payload)
 
 
-def _continues(segment: SegmentFile, block: Block) -> bool:
+def _fits(segment: SegmentFile, block: Block) -> bool:
     head, header = segment.head, block.header
     return (
         not segment.is_full

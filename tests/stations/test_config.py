@@ -148,10 +148,11 @@ def test_packaged_demo_is_a_good_rig() -> None:
 
 
 BAD = {
-    'name = "a"': "name: unknown key; known: pilots, restart, rig, terminal",
+    'name = "a"': "name: unknown key; known: pilots, recording, restart, rig, terminal",
     "": "there is no [rig]; add [rig] with name = …",
     "[rig": "not TOML: expected ']' at the end of a table declaration (at end of document)",
     "[rig]": "rig: add name = …",
+    '[rig]\nname = "a"\n[recording]\nsegment_mb = -1': "recording.segment_mb: expected float >= 0.0",
     '[rig]\nname = "a"\nDRAWFSP = 3': "rig.DRAWFSP: unknown key; did you mean 'DRAWFPS'?",
     '[rig]\nname = "a"\ndrawfps = 3': "rig.drawfps: unknown key; did you mean 'DRAWFPS'?",
     '[rig]\nname = "a"\nDRAWFPS = 0': "rig.DRAWFPS: expected float > 0.0",
