@@ -19,8 +19,8 @@ from .errors import ClockDomainError
 
 DRIFT: Final = 200e-6
 """No clock of a computer or camera runs faster or slower than another by more than this share."""
-WANDER: Final = 0.05e-6
-"""A quartz keeps its rate about so well while its temperature changes."""
+WANDER: Final = 10e-6
+"""What keeps a clock by NTP changes its rate by some ppm at a time, CLOCK_MONOTONIC's too; its quartz by far less."""
 WINDOW: Final = 32
 """Bursts, on each side of a moment, that are asked about it; older ones say nothing more."""
 
@@ -38,6 +38,11 @@ class Probe:
     def round_ns(self) -> int:
         """Time on the way, there and back."""
         return (self.returned - self.sent) - (self.answered - self.received)
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether it took no less than no time, on either clock."""
+        return self.round_ns >= 0 and self.returned >= self.sent and self.answered >= self.received
 
     def band(self) -> Band:
         """Return what it says of theirs minus ours, in the middle of it."""
@@ -77,7 +82,7 @@ class Relation:
 
         Probes whose answer cannot be true (it took less than no time) are left out.
         """
-        honest = [probe for probe in burst if probe.round_ns >= 0 and probe.returned >= probe.sent]
+        honest = [probe for probe in burst if probe.is_possible]
         if not honest:
             return None
         band = min(honest, key=lambda probe: probe.round_ns).band()
@@ -118,6 +123,17 @@ class Relation:
             span = self.difference(ours)
             ours = instant.ns - round((span.low + span.high) / 2)
         return Aligned(Instant(ours, self.ours), _half(self.difference(ours)) + 1)
+
+    def moments(self) -> list[int]:
+        """Return the moments of all bursts on our clock, and those that just precede or follow a step; in order."""
+        found: list[int] = []
+        for era in self._eras:
+            found += [*([found[-1] + 1, era[0].at - 1] if found else []), *(band.at for band in era)]
+        return sorted(set(found))
+
+    def bend(self, length_ns: int) -> int:
+        """Return how far from a straight line the difference may go in between two moments so far apart, ns."""
+        return int(self._wander * length_ns / 2) + 1
 
     def __repr__(self) -> str:
         bursts = sum(len(era) for era in self._eras)

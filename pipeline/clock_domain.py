@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import total_ordering
-from typing import Any
+from typing import Any, Final, Self
 
 from .errors import ClockDomainError
+
+_MONOTONIC: Final = "monotonic:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,22 @@ class Mono:
 
     host: str
     boot: str
+
+    @classmethod
+    def of(cls, domain: str, host: str = "") -> Self:
+        """Return the clock that a ring, a file or a probe names ``monotonic:<boot id>``.
+
+        Args:
+            domain: as `shm.clock_domain` writes it.  The boot id alone tells clocks apart; it is never used twice.
+            host: what people call the machine.
+
+        Raises:
+            ClockDomainError: it names no such clock.
+        """
+        boot = domain.removeprefix(_MONOTONIC)
+        if not boot or boot == domain:
+            raise ClockDomainError(f"{domain[:80]!r} names no clock; expected {_MONOTONIC}<boot id>")
+        return cls(host, boot)
 
     def __str__(self) -> str:
         return f"monotonic clock of {self.host} (boot {self.boot[:8]})"

@@ -8,19 +8,14 @@ on delay measurements: Moon, Skelly and Towsley, INFOCOM 1999.)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-_STEPS: Final = 50
-"""Cuts of an interval of slopes: what is left of 2e-4 changes nothing within an hour."""
-_NARROW: Final = 0.382
-"""Where the golden section probes an interval, from either end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,46 +60,38 @@ class Lines:
         ahead = float(at - self._origin) - self._at
         slack = self._wander * np.abs(ahead)
         low, high = self._low - slack, self._high + slack
-
-        def lowest(slope: float) -> float:
-            return float(np.max(low + slope * ahead))
-
-        def highest(slope: float) -> float:
-            return float(np.min(high + slope * ahead))
-
-        def excess(slope: float) -> float:  # convex; not positive where some line of this slope passes
-            return lowest(slope) - highest(slope)
-
-        best = _minimum(excess, -self._drift, self._drift)
-        if excess(best) > 0:
+        slopes = self._slopes(low, high)
+        if slopes is None:
             return None
-        slowest = _edge(excess, best, -self._drift)
-        fastest = _edge(excess, best, self._drift)
-        bottom = lowest(_minimum(lowest, slowest, fastest))
-        top = highest(_minimum(lambda slope: -highest(slope), slowest, fastest))
-        return Span(bottom + self._base, top + self._base, slowest, fastest)
+        bottom = _least(low, ahead, *slopes)
+        top = -_least(-high, -ahead, *slopes)
+        return Span(bottom + self._base, top + self._base, *slopes)
+
+    def _slopes(self, low: NDArray[np.float64], high: NDArray[np.float64]) -> tuple[float, float] | None:
+        """Return the least and the greatest slope of a line through every band: each pair of bands bounds it."""
+        run = self._at[None, :] - self._at[:, None]
+        rise = high[None, :] - low[:, None]
+        ahead, behind = run > 0, run < 0
+        if np.any(rise[run == 0] < 0):
+            return None
+        fastest = min(self._drift, float(np.min(rise[ahead] / run[ahead], initial=self._drift)))
+        slowest = max(-self._drift, float(np.max(rise[behind] / run[behind], initial=-self._drift)))
+        return (slowest, fastest) if slowest <= fastest else None
 
 
-def _minimum(function: Callable[[float], float], low: float, high: float) -> float:
-    """Return where a convex function is least, by golden section."""
-    for _ in range(_STEPS):
-        left = low + _NARROW * (high - low)
-        right = high - _NARROW * (high - low)
-        if function(left) <= function(right):
-            high = right
-        else:
-            low = left
-    return (low + high) / 2
+def _least(at_zero: NDArray[np.float64], slope: NDArray[np.float64], low: float, high: float) -> float:
+    """Return the least value of ``max(at_zero + slope * x)`` for x in [low, high].
 
-
-def _edge(function: Callable[[float], float], inside: float, outside: float) -> float:
-    """Return how far one can go from `inside`, where a convex function is not positive, towards `outside`."""
-    if function(outside) <= 0:
-        return outside
-    for _ in range(_STEPS):
-        middle = (inside + outside) / 2
-        if function(middle) <= 0:
-            inside = middle
-        else:
-            outside = middle
-    return inside
+    It is where a falling line meets a rising one: of all such points the highest.
+    """
+    falling, rising = np.flatnonzero(slope < 0), np.flatnonzero(slope > 0)
+    if len(falling) == 0:
+        x = low
+    elif len(rising) == 0:
+        x = high
+    else:
+        apart = slope[rising][None, :] - slope[falling][:, None]
+        x_meet = (at_zero[falling][:, None] - at_zero[rising][None, :]) / apart
+        meet = at_zero[falling][:, None] + slope[falling][:, None] * x_meet
+        x = min(max(float(x_meet.flat[np.argmax(meet)]), low), high)
+    return float(np.max(at_zero + slope * x))

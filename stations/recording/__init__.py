@@ -1,5 +1,6 @@
 """Recordings: segment files that survive their writer, the journal beside them, and what reads and checks both."""
 
+from .clocks import Clocks
 from .errors import (
     DiskError,
     JournalError,
@@ -22,6 +23,7 @@ from .stream_recording import RecordedItem, StreamRecording
 from .verify import verify
 
 __all__ = [
+    "Clocks",
     "DiskError",
     "Event",
     "Journal",

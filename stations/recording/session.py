@@ -18,6 +18,7 @@ import msgspec
 from pipeline.backfill_name import live_of
 from pipeline.block import Block
 from pipeline.stream_spec import StreamSpec
+from shm import clock_domain
 from stations.rows_ring import PREFIX
 
 from .disksync import DiskSync
@@ -85,6 +86,7 @@ class SessionRecorder:
             "resumed" if self.resumed else "recording",
             rig=rig,
             max_loss_s=max_loss_s,
+            clock_domain=clock_domain(),
             pid=os.getpid(),
             stored={recorder.stream: recorder.stored for recorder in self.recorders()},
         )

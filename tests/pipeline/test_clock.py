@@ -4,40 +4,16 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.clocks import HERE, MS, THERE, Clock, S, burst
 
 from pipeline.clock import Probe, Relation, align
+from pipeline.clock_curve import UNKNOWN, Curve
 from pipeline.clock_domain import Device, Instant, Mono, Wall
 from pipeline.errors import ClockDomainError
-
-HERE, THERE = Mono("terminal", "a" * 32), Mono("pilot1", "b" * 32)
-MS = 1_000_000
-S = 1000 * MS
-
-
-class Clock:
-    """A clock that drifts, wanders a little and can be stepped; times of the world are ns of `HERE`."""
-
-    def __init__(self, offset: int, ppm: float) -> None:
-        self.offset, self.ppm = offset, ppm
-        self.steps: list[tuple[int, int]] = []
-
-    def at(self, now: int) -> int:
-        jumped = sum(size for moment, size in self.steps if now >= moment)
-        return round(now * (1 + self.ppm * 1e-6)) + self.offset + jumped
-
-
-def burst(clock: Clock, now: int, rng: random.Random, *, probes: int = 8, way: int = 200_000) -> list[Probe]:
-    """Ask a few times, over ways that take different and changing times there and back."""
-    found = []
-    for _ in range(probes):
-        there, back = (way + int(rng.expovariate(1 / (3 * way))) for _ in range(2))
-        received, answered = now + there, now + there + 30_000
-        found.append(Probe(now, clock.at(received), clock.at(answered), answered + back))
-        now = answered + back + 100_000
-    return found
 
 
 def watched(clock: Clock, seconds: int, rng: random.Random, relation: Relation, start: int = 0) -> None:
@@ -123,3 +99,60 @@ def test_answers_that_cannot_be_true_are_left_out() -> None:
     assert relation.add([Probe(sent=10, received=5, answered=500, returned=20)]) is None
     with pytest.raises(ClockDomainError):
         relation.difference(0)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    ppm=st.floats(-100, 100),
+    offset=st.integers(0, 10**15),
+    step=st.sampled_from([-200 * MS, 0, 200 * MS, 10 * S]),
+)
+def test_arrays_of_times_are_bounded_through_a_step(seed: int, ppm: float, offset: int, step: int) -> None:
+    """Both ways, before, beside and after a step forward or back, however asymmetric the ways: the truth is within."""
+    rng, clock, relation = random.Random(seed), Clock(offset, ppm), Relation(HERE, THERE)
+    clock.steps.append((61 * S, step))
+    clock.rates += [(at * S, by) for at, by in ((40, 9.0), (47, -18.0), (71, 18.0), (93, -12.0))]  # NTP at work
+    for second in range(30, 120, 10):
+        relation.add(burst(clock, second * S, rng))
+    assert len(relation.steps) == (step != 0)
+    ours = np.array([*(rng.randrange(5 * S, 200 * S) for _ in range(200)), 61 * S - 1, 61 * S, 3600 * S])
+    theirs = np.array([clock.at(int(now)) for now in ours])
+
+    curve = Curve(relation)
+    there, off = curve.to_theirs(ours)
+    assert np.all(np.abs(there - theirs) <= off)
+    here, off = curve.to_ours(theirs)
+    assert np.all(np.abs(here - ours) <= off)
+    assert np.median(off[(ours > 30 * S) & (ours < 50 * S)]) < MS
+
+
+def test_arrays_say_what_single_times_say() -> None:
+    """Little more is allowed for than where each time is asked for by itself."""
+    rng, clock, relation = random.Random(4), Clock(7 * S, 50.0), Relation(HERE, THERE)
+    watched(clock, 60, rng, relation)
+    ours = np.arange(S, 58 * S, S // 3)
+
+    _, off = Curve(relation).to_theirs(ours)
+    single = [relation.to_theirs(Instant(int(now), HERE)).uncertainty_ns for now in ours]
+    assert np.all(off >= np.array(single) - 10)
+    assert np.all(off <= np.array(single) + 20_000)
+
+
+def test_times_that_no_probe_can_tell_of_are_unknown() -> None:
+    """A stamp that is garbage spoils nothing beside it."""
+    relation = Relation(HERE, THERE)
+    relation.add(burst(Clock(7 * S, 50.0), 0, random.Random(5)))
+    _, off = Curve(relation).to_ours([-(2**63), 8 * S, 2**63 - 1])
+    assert [UNKNOWN, UNKNOWN] == [int(off[0]), int(off[2])]
+    assert off[1] < MS
+    with pytest.raises(ClockDomainError, match="not compared yet"):
+        Curve(Relation(HERE, THERE))
+
+
+def test_a_ring_names_its_clock_by_the_boot() -> None:
+    """What else a text says is refused, with what was expected."""
+    assert Mono("box", "12-ab") == Mono.of("monotonic:12-ab", "box")
+    for wrong in ("", "monotonic:", "tai:12-ab"):
+        with pytest.raises(ClockDomainError, match="expected monotonic:<boot id>"):
+            Mono.of(wrong)
