@@ -1,5 +1,6 @@
 """Recordings: segment files that survive their writer, the journal beside them, and what reads and checks both."""
 
+from .aligned_time import AlignedTime
 from .clocks import Clocks
 from .errors import (
     DiskError,
@@ -23,6 +24,7 @@ from .stream_recording import RecordedItem, StreamRecording
 from .verify import verify
 
 __all__ = [
+    "AlignedTime",
     "Clocks",
     "DiskError",
     "Event",

@@ -11,6 +11,7 @@ from typing import Any, Self
 from stations.rows_ring import PREFIX, key_name
 from stations.suggest import did_you_mean
 
+from .clocks import Clocks
 from .continuity import Gap
 from .errors import RecordingFolderError
 from .extent import Extent, extent_of, pieces_of
@@ -44,6 +45,11 @@ class Recording(Mapping[str, StreamRecording]):
     def events(self) -> tuple[Event, ...]:
         """What the journal tells, in its order."""
         return self._reading.events
+
+    @cached_property
+    def clocks(self) -> Clocks:
+        """What its probes tell of the machines' clocks."""
+        return Clocks(self._reading)
 
     @cached_property
     def extent(self) -> Extent | None:
@@ -80,7 +86,7 @@ class Recording(Mapping[str, StreamRecording]):
         name = self._name_of(stream)
         if name not in self._streams:
             told = {birth: gaps for (of, birth), gaps in self._told.items() if of == name}
-            self._streams[name] = StreamRecording(name, self._paths[name], told)
+            self._streams[name] = StreamRecording(name, self._paths[name], told, lambda: self.clocks)
         return self._streams[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -15,10 +15,13 @@ from numpy.typing import NDArray
 
 from pipeline.stream_spec import dtype_of_json
 
+from .aligned_time import AlignedTime, aligned_time
 from .chunk_table import ChunkTable, read_table
+from .clocks import Clocks
 from .column import Column, positions_of
 from .continuity import Gap
 from .errors import SegmentFormatError, StreamChangedError
+from .journal import JournalReading
 from .layout import SegmentHead
 from .recorded_gaps import RecordedGap, Span, gaps_in, spans_of
 from .segment_reader import SegmentReader
@@ -52,12 +55,20 @@ class StreamRecording:
         name: node address of the sensor.
         paths: its files, in any order.
         told: gaps that the journal explains, by birth, the best reasons first.
+        clocks: returns what the journal knows of clocks; nothing if None.
     """
 
-    def __init__(self, name: str, paths: list[Path], told: Mapping[int, list[Gap]] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        paths: list[Path],
+        told: Mapping[int, list[Gap]] | None = None,
+        clocks: Callable[[], Clocks] | None = None,
+    ) -> None:
         self.name = name
         self.paths = paths
         self._told = told or {}
+        self._clocks = clocks or (lambda: Clocks(JournalReading((), ())))
         self._files: OrderedDict[int, SegmentReader] = OrderedDict()
         self._decoded: OrderedDict[int, NDArray[Any]] = OrderedDict()
 
@@ -133,6 +144,14 @@ class StreamRecording:
     def utc(self) -> Column:
         """Time of each item, int64 ns since 1970, by an instant that was read on both clocks when its ring was made."""
         return Column(len(self), self.table.utc)
+
+    @property
+    def aligned_time(self) -> AlignedTime:
+        """Time of each item, int64 ns on the Terminal's clock by the recording's probes, and how far off it may be.
+
+        Asking for one of a clock that was never compared raises `ClockDomainError`.
+        """
+        return aligned_time(self.table, self._clocks)
 
     @property
     def sequence(self) -> Column:
@@ -276,6 +295,6 @@ class StreamRecording:
         return segment, int(chunk["row"])
 
     def _like(self, table: ChunkTable, told: Mapping[int, list[Gap]], spans: Mapping[int, Span]) -> StreamRecording:
-        found = StreamRecording(self.name, self.paths, told)
+        found = StreamRecording(self.name, self.paths, told, self._clocks)
         found.table, found.spans = table, spans
         return found
