@@ -144,6 +144,16 @@ def test_bench_forward_prints_rows(tmp_path: Path) -> None:
     assert [] == list(tmp_path.iterdir())
 
 
+def test_bench_record_prints_rows(tmp_path: Path) -> None:
+    """Images raw and compressed and samples beside a plain loop, the recorder's cost; nothing is left behind."""
+    command = [PIPELINE, "bench", "record", "--seconds", "0.1", "--repeats", "1", "--folder", str(tmp_path), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)
+    rows = json.loads(done.stdout)
+    assert 5 == len(rows)
+    assert all(row["value"] > 0 for row in rows)
+    assert [] == list(tmp_path.iterdir())
+
+
 def test_bench_read_prints_rows(tmp_path: Path) -> None:
     """Images in order and backwards, each beside what is promised; nothing is left behind."""
     command = [PIPELINE, "bench", "read", "--repeats", "1", "--folder", str(tmp_path), "--json"]

@@ -124,6 +124,32 @@ def read(repeats: int, folder: Path | None, as_json: bool) -> None:
     _print([asdict(row) for row in measure_read(repeats, folder, lambda line: click.echo(line, err=True))], as_json)
 
 
+@bench.command()
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0.01),
+    default=1.5,
+    show_default=True,
+    metavar="S",
+    help="Length of one measurement; there are eight in a repeat.",
+)
+@click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True, help="Medians are over these.")
+@click.option(
+    "--folder", type=click.Path(path_type=Path, file_okay=False, exists=True), metavar="DIR", help="Record below DIR."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list of rows.")
+def record(seconds: float, repeats: int, folder: Path | None, as_json: bool) -> None:
+    """Record blocks out of a ring, in turns with a plain loop that writes and syncs the same bytes.
+
+    640 x 480 x 3 images like a camera's, raw and compressed, and 32 channels at 30 kHz; what 60 MB/s cost.
+    """
+    require_extra("terminal", "recording")
+    from .record import measure_record
+
+    rows = measure_record(seconds, repeats, folder, lambda line: click.echo(line, err=True))
+    _print([asdict(row) for row in rows], as_json)
+
+
 def _print(rows: list[dict[str, object]], as_json: bool) -> None:
     if as_json:
         print_json(rows)

@@ -12,10 +12,10 @@ from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from . import forward_alone, forward_ours
-from .child import Child
+from .conduct import Parts, alone, conduct
 from .forward_rig import measure_rig
 from .promises import (
     FORWARD_BLOSC,
@@ -34,7 +34,6 @@ from .transports import forward_raw
 RIG_TIMES: Final = 4
 """The rig is watched so many times longer than one measurement takes."""
 Values = dict[str, list[float]]
-Parts = list[tuple[str, Callable[..., None]]]
 
 
 def measure_forward(seconds: float, repeats: int, folder: Path | None, report: Callable[[str], None]) -> list[Row]:
@@ -77,25 +76,17 @@ def _figures(seconds: float, folder: Path) -> dict[str, Callable[[], float]]:
         "raw": partial(_forward, seconds, "raw", keyed=False),
         "sockets keys": partial(_sockets, seconds, keyed=True),
         "raw keys": partial(_forward, seconds, "raw", keyed=True),
-        "blosc alone": partial(_alone, partial(forward_alone.compress, seconds)),
+        "blosc alone": partial(alone, partial(forward_alone.compress, seconds)),
         "blosc": partial(_forward, seconds, "blosc", keyed=False),
-        "disk": partial(_alone, partial(forward_alone.write_plainly, seconds, folder)),
+        "disk": partial(alone, partial(forward_alone.write_plainly, seconds, folder)),
         "raw recorded": partial(_forward, seconds, "raw", keyed=False, folder=folder),
         "blosc recorded": partial(_forward, seconds, "blosc", keyed=False, folder=folder),
     }
 
 
-def _alone(body: Callable[[Any], None]) -> float:
-    child = Child("alone", body)
-    try:
-        return float(child.hear()["rate"])
-    finally:
-        child.kill()
-        child.close()
-
-
 def _sockets(seconds: float, *, keyed: bool) -> float:
-    return _conduct([("receiver", forward_raw.receive), ("sender", forward_raw.send)], seconds, keyed, teller=0)
+    parts: Parts = [("receiver", forward_raw.receive), ("sender", forward_raw.send)]
+    return float(conduct(parts, seconds, keyed=keyed, teller=0)["rate"])
 
 
 def _forward(seconds: float, codec: str, *, keyed: bool, folder: Path | None = None) -> float:
@@ -109,20 +100,4 @@ def _forward(seconds: float, codec: str, *, keyed: bool, folder: Path | None = N
             ("pilot", partial(forward_ours.pilot, codec)),
             ("taker", taker),
         ]
-        return _conduct(parts, seconds, keyed)
-
-
-def _conduct(parts: Parts, seconds: float, keyed: bool, *, teller: int = -1) -> float:
-    """Start processes one after the other, each knowing what those before it told; return what `teller` found."""
-    job = forward_ours.make_job(seconds, keyed=keyed)
-    children: list[Child] = []
-    try:
-        for label, body in parts:
-            children.append(Child(label, partial(body, dict(job))))
-            job |= children[-1].hear()
-        return float(children[teller].hear()["rate"])
-    finally:
-        for child in reversed(children):
-            child.kill()
-            child.close()
-        forward_ours.clear(job)
+        return float(conduct(parts, seconds, keyed=keyed)["rate"])

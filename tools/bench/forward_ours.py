@@ -104,7 +104,7 @@ def take(job: Job, control: Control) -> None:
     control.report(rate=_rate(take_one, job["seconds"], lambda: None))
 
 
-def record(folder: Path, job: Job, control: Control) -> None:
+def record(folder: Path, job: Job, control: Control, *, stream: str = STREAM) -> None:
     """Record as the recorder does; what is stored counts when it is on the disk."""
     from stations.recording import SessionRecorder
     from stations.recording.intake import Intake
@@ -112,18 +112,18 @@ def record(folder: Path, job: Job, control: Control) -> None:
     control.report()
     with Context() as context:
         intake = Intake(f"{job['rig']}/T/", Notices(context))
-        session = SessionRecorder(folder / "recording", job["rig"], [STREAM])
+        session = SessionRecorder(folder / "recording", job["rig"], [stream])
         intake.begin(session, time.monotonic())
 
         def store() -> int:
-            before = session.stream(STREAM).stored
+            before = session.stream(stream).stored
             if not intake.do_work(time.monotonic()):
                 intake.wait(0.02)
             session.tick(time.monotonic())
-            return session.stream(STREAM).stored - before
+            return session.stream(stream).stored - before
 
         rate = _rate(store, job["seconds"], session.close)
-        gaps = session.summary()[STREAM]["births"]
+        gaps = session.summary()[stream]["births"]
         if any(birth["gaps"] for birth in gaps.values()):
             raise BenchError(f"the recording has gaps: {gaps}")
         control.report(rate=rate)

@@ -133,3 +133,8 @@ ORDER_MS: Final = 50.0
 """Until a Pilot at full load has answered."""
 READ: Final = 45.0
 """Images a second, 1920 x 1080 x 3, of a recording: half as many again as are played."""
+STORED: Final = 0.4
+"""Share of a plain loop of write and fdatasync of the same bytes that a recorder must store out of a ring, images."""
+STORED_MB_S: Final = 60.0
+RECORDER_SHARE: Final = 15.0
+"""Percent of a core that a recorder may take at so many megabytes a second."""
