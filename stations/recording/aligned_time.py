@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -22,14 +21,15 @@ class AlignedTime(NamedTuple):
     """int64 ns; the truth is not further away.  0 for streams of the Terminal's own machine."""
 
 
-def aligned_time(table: ChunkTable, clocks: Callable[[], Clocks]) -> AlignedTime:
+def aligned_time(table: ChunkTable, clocks: Clocks) -> AlignedTime:
     """Return the times of a stream's items on the Terminal's clock.
-
-    Asking for a time of which no probe tells raises `ClockDomainError`.
 
     Args:
         table: where the items lie.
-        clocks: returns what the journal knows of clocks; asked when the first time is.
+        clocks: what the journal knows of them.
+
+    Raises:
+        ClockDomainError: no probe relates one of the stream's clocks to the Terminal's.
     """
     domains = {head.birth: head.clock_domain for head in table.heads}
 
@@ -40,7 +40,8 @@ def aligned_time(table: ChunkTable, clocks: Callable[[], Clocks]) -> AlignedTime
         births = table.chunks["birth"][chunks]
         for birth in np.unique(births):
             mine = births == birth
-            times[mine], uncertainty[mine] = clocks().align(domains[table.births[int(birth)]], times[mine])
+            times[mine], uncertainty[mine] = clocks.align(domains[table.births[int(birth)]], times[mine])
         return times, uncertainty
 
+    of(np.array([begin for _, begin, _ in table.runs()], np.int64))  # refuse here, not where a time is used
     return AlignedTime(Column(len(table), lambda at: of(at)[0]), Column(len(table), lambda at: of(at)[1]))

@@ -149,9 +149,10 @@ class StreamRecording:
     def aligned_time(self) -> AlignedTime:
         """Time of each item, int64 ns on the Terminal's clock by the recording's probes, and how far off it may be.
 
-        Asking for one of a clock that was never compared raises `ClockDomainError`.
+        Raises:
+            ClockDomainError: no probe relates one of the stream's clocks to the Terminal's.
         """
-        return aligned_time(self.table, self._clocks)
+        return aligned_time(self.table, self._clocks())
 
     @property
     def sequence(self) -> Column:

@@ -82,11 +82,14 @@ def test_births_of_two_clocks_are_each_aligned_by_their_own(tmp_path: Path) -> N
         assert np.all(np.asarray(uncertainty)[births != 7] > 0)
 
 
-def test_a_clock_that_was_never_compared_is_an_error_where_it_is_asked_for(tmp_path: Path) -> None:
-    """Opening and reading go on without it."""
-    record(tmp_path / "a", on_clock(MadeStream(), f"monotonic:{'c' * 32}"))
+def test_a_clock_that_was_never_compared_is_refused_at_once(tmp_path: Path) -> None:
+    """Opening and reading go on without it; a part without its items is no part of the trouble."""
+    known, unknown = on_clock(MadeStream(), clock_domain()), on_clock(MadeStream(birth=7), f"monotonic:{'c' * 32}")
+    record(tmp_path / "a", known, unknown)
     with Recording(tmp_path / "a") as recording:
-        times, _ = recording[CAM].aligned_time
-        assert 40 == len(times)
+        stream = recording[CAM]
+        assert 80 == len(stream)
         with pytest.raises(ClockDomainError, match="no probe relates"):
-            times[0]
+            _ = stream.aligned_time
+        part = stream.part(stream.table.between(lambda birth: (0, 2**62) if birth != 7 else (0, 0)))
+        np.testing.assert_array_equal(known.times(0, 40), part.aligned_time.time_ns)
