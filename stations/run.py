@@ -10,7 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ from pipeline.log import start_log, stop_log
 
 from . import roster
 from .conductor import Conductor
-from .config import Rig
+from .config import Rig, claim_folder
 from .errors import BAD_INPUT_EXIT, AlreadyToldError, OutputError, RigFailedError
 from .ledger import Account
 from .pilot_agent import PilotAgent
@@ -108,7 +108,7 @@ class _Run:
         self._options = options
         self._report = report
         self._output = _writable(options.output or Path(rig.rig.output))
-        self._recording = self._output / f"{rig.name}_{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}"
+        self._recording: Path | None = None
         self._log_options = roster.log_options(rig, self._output)
         self._supervisor = Supervisor(self._log_options, self._on_process)
         self._terminal: TerminalAgent | None = None
@@ -120,10 +120,13 @@ class _Run:
         with ExitStack() as stack:
             stack.callback(stop_log)
             start_log(self._process, self._log_options)
-            if self._options.role == "pilot":
+            if self._options.role != "pilot":
+                self._recording = claim_folder(self._rig, self._output, datetime.now(UTC))
+                stack.callback(self._recorded)
+            if self._recording is None:
                 self._pilots = {pilot: self._pilot_agent(pilot, stack) for pilot in self._rig.pilots}
             else:
-                self._terminal = self._terminal_agent(stack)
+                self._terminal = self._terminal_agent(stack, self._recording)
             stack.enter_context(self._supervisor)
             for spec in roster.children(self._rig, self._options.role, self._output):
                 self._supervisor.start(spec)
@@ -164,16 +167,23 @@ class _Run:
                     return self._result(self._terminal, self._terminal.accounts)
             if not busy:
                 time.sleep(TICK_S)
-        return RunResult(self._recording if self._recording.exists() else None, exit_code=INTERRUPTED)
+        return RunResult(self._recorded(), exit_code=INTERRUPTED)
 
-    def _terminal_agent(self, stack: ExitStack) -> TerminalAgent:
+    def _recorded(self) -> Path | None:
+        """Return the recording's folder if there is something in it; an empty one is given up."""
+        if self._recording is not None and self._recording.is_dir():
+            with suppress(OSError):  # it is not empty
+                self._recording.rmdir()
+        return self._recording if self._recording is not None and self._recording.is_dir() else None
+
+    def _terminal_agent(self, stack: ExitStack, recording: Path) -> TerminalAgent:
         from .terminal_agent import TerminalAgent  # a Pilot's machine has no [terminal] extra
 
         rig = self._rig
         conductor = Conductor(
             roster.recorder_id(rig),
             {pilot: [f"{pilot}.{stream}" for stream in section.streams] for pilot, section in rig.pilots.items()},
-            {"directory": str(self._recording.absolute()), "rig": rig.name},
+            {"directory": str(recording.absolute()), "rig": rig.name},
             self._options.duration_s,
             rig.rig.drain_s if self._options.drain_s is None else self._options.drain_s,
         )
@@ -183,7 +193,7 @@ class _Run:
             lambda listens: NetNode(
                 f"_{terminal.id}", terminal.id, terminal.msg_port, listens, upstream_ip=terminal.ip
             ),
-            directory=self._recording,
+            directory=recording,
             view=roster.view_id(rig),
             report=self._report,
             on_page=self._on_page,
@@ -218,7 +228,7 @@ class _Run:
         balanced = all(account.balanced for account in accounts.values())
         pending = any(account.pending for account in accounts.values())
         return RunResult(
-            self._recording if self._recording.exists() else None,
+            self._recorded(),
             roster.view_url(self._rig),
             accounts,
             [{"kind": note.kind, **note.fields} for note in agent.events if note.kind != "ledger"],

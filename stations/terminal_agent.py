@@ -205,9 +205,9 @@ class TerminalAgent:
         return {"state": self.conductor.phase, "directory": str(self._directory)}
 
     def _write_events(self) -> None:
-        """Write what happened to the journal, once the recorder has made its folder."""
+        """Write what happened to the journal, once the recorder has begun it."""
         if self._journal is None:
-            if not self._unwritten or not self._directory.is_dir():
+            if not self._unwritten or not (self._directory / JOURNAL).exists():
                 return
             self._journal = Journal(self._directory / JOURNAL)
         if not self._unwritten:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import socket
 from datetime import datetime
 from typing import Any, Final
 
@@ -51,6 +49,9 @@ def mark(*, text: str, by: str | None, rig: str | None, at: str | None, as_json:
 
 def whoami() -> str:
     """Return who is typing, ``user@machine``."""
+    import getpass
+    import socket
+
     try:
         return f"{getpass.getuser()}@{socket.gethostname()}"
     except (KeyError, OSError):  # a user without a name, say in a container

@@ -2,6 +2,7 @@
 
 from .dump import dump_rig
 from .load import load_rig, parse_rig
+from .naming import claim_folder
 from .rig import PilotSection, RecordingSection, RestartSection, Rig, RigSection, StreamSection, TerminalSection
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "RigSection",
     "StreamSection",
     "TerminalSection",
+    "claim_folder",
     "dump_rig",
     "load_rig",
     "parse_rig",

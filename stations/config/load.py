@@ -15,6 +15,7 @@ from stations.sources import check_source, resolve_path
 from stations.suggest import did_you_mean
 
 from .lineage import check_lineage
+from .naming import check_naming
 from .rig import (
     ALIASES,
     PilotSection,
@@ -87,6 +88,7 @@ def _rig(document: Table, folder: Path) -> Rig:
     _check_names(rig)
     _check_ports(rig)
     check_lineage(rig)
+    check_naming(rig)
     return rig
 
 

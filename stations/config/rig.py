@@ -41,6 +41,10 @@ class RigSection(msgspec.Struct, frozen=True, kw_only=True):
     """Begins the names of its rings, so that rigs on one machine do not meet."""
     output: str = "recordings"
     """Folder of the recordings, against the folder in which the rig is started."""
+    recording: str = "{rig}_{time}"
+    """What each recording's folder is called below `output`; see `naming`."""
+    session: str = ""
+    """Which session this is, for `recording`."""
     max_loss_s: Annotated[float, Meta(gt=0, le=60)] = 1.0
     """Seconds of recording that the death of a process may cost at most."""
     drain_s: Annotated[float, Meta(ge=0, le=86_400)] = 30.0

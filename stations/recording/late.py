@@ -1,6 +1,6 @@
 """Recordings that were closed while a Pilot's spool still had some of them: opened again to be filled.
 
-Only folders beside each other in the output folder are taken, and only those that a recording of this rig made: the
+Only folders below the output folder are taken, and only those that a recording of this rig made: the
 name of the folder comes from another machine.
 """
 
@@ -69,7 +69,7 @@ class LateRecordings:
 
     def _checked(self, run: str) -> Path:
         directory = Path(run)
-        if directory.parent.resolve() != self._output.resolve() or directory.is_symlink():
+        if self._output.resolve() not in directory.resolve().parents or directory.is_symlink():
             raise RecordingError(f"{run!r} is not in {self._output}, where this rig records")
         try:
             begun = next(read_journal(directory / FILE_NAME).of_kind("recording"), None)

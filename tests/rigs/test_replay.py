@@ -113,7 +113,7 @@ def test_what_cannot_be_replayed_is_refused(recording: Path, tmp_path: Path) -> 
     ):
         code, result, said = replay(recording, tmp_path, *options)
         assert (2, {}) == (code, result)
-        assert message in said.splitlines()[-1 if "behind" not in message else 0]
+        assert message in said
     assert 2 == pipeline("replay", str(tmp_path / "none")).returncode
 
 

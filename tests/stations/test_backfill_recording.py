@@ -135,15 +135,16 @@ def closed_recording(folder: Path, rig: str = "demo") -> MadeStream:
     return made
 
 
-def test_a_recording_that_is_over_is_opened_filled_and_closed_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["a", "sub-1/ses-2/run-01"])
+def test_a_recording_that_is_over_is_opened_filled_and_closed_again(tmp_path: Path, name: str) -> None:
     """Its summary then says what its files hold."""
-    made = closed_recording(tmp_path / "a")
-    assert 10 == verify(tmp_path / "a").pending
+    made = closed_recording(tmp_path / name)
+    assert 10 == verify(tmp_path / name).pending
     recordings = LateRecordings("demo", tmp_path, 1.0)
     for block in made.blocks(1, 11):
-        recordings.open(str(tmp_path / "a")).backfill(late(block), late_spec(made))
-    recordings.close(str(tmp_path / "a"))
-    report = verify(tmp_path / "a")
+        recordings.open(str(tmp_path / name)).backfill(late(block), late_spec(made))
+    recordings.close(str(tmp_path / name))
+    report = verify(tmp_path / name)
     assert (True, True, 0, 12) == (report.ok, report.closed, report.pending, report.streams[NAME].stored)
 
 
