@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from .backfill_name import backfill_of
+from .backfill_name import PILOT, RUN, backfill_of
 from .block import BlockFlag
 from .channel import Open
 from .credit import Allowance
@@ -64,9 +64,9 @@ class Refill:
 
 
 def backfill_spec(run: SpoolRun) -> StreamSpec:
-    """Return what the backfill of a run is made of: the live stream, with `run` and `pilot` in its meta."""
+    """Return what the backfill of a run is made of: the live stream, with its run and its Pilot in its meta."""
     head, live = run.head, run.head.spec
-    told = {"run": head.run, "pilot": head.pilot}
+    told = {RUN: head.run, PILOT: head.pilot}
     spec = msgspec.structs.replace(
         live, stream=backfill_of(live.stream), slots=min(SLOTS, live.slots), meta={**live.meta, **told}
     )

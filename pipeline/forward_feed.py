@@ -10,8 +10,11 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
+import msgspec
+
 from shm import RingReader, SegmentNotFoundError, ShmError
 
+from .backfill_name import RUN
 from .codec import encoder_of
 from .forward_stream import ForwardStream, RingState, Spill
 from .ladder import Ladder
@@ -119,7 +122,11 @@ class Feed:
         return self.is_running and not self.is_finished
 
     def start(self, origin: Origin, now: float, run: str = "") -> int | None:
-        """Begin a run, called `run`; return its first sequence, None while nobody knows it."""
+        """Begin a run, called `run`; return its first sequence, None while nobody knows it.
+
+        What has not left of the run before goes into the spool.
+        """
+        self.rescue()
         self._leave()
         self._run = run
         self.is_running, self._is_stopping, self._stop_at = True, False, None
@@ -173,10 +180,12 @@ class Feed:
         return 1
 
     def rescue(self) -> None:
-        """Put everything that has not left into the spool: the process ends."""
-        machine = self.machine
-        if machine is None or self._spool_run is None or not self.is_unanswered:
+        """Put everything that has not left into the spool: the process ends, or the run."""
+        machine, reader = self.machine, self.reader
+        if machine is None or reader is None or self._spool_run is None or not self.is_unanswered:
             return
+        if not self._is_stopping:
+            machine.stop(reader.published)
         machine.abandon()
         while (ring := self.look(0.0)) is not None:
             effect = machine.step(ring, 0.0)
@@ -282,6 +291,8 @@ class Feed:
         self.reader = reader
         self._cutter = RingCutter(reader, self.stream, options.codec, seconds=options.seconds, slots=options.slots)
         spec = self._cutter.spec
+        if self._run:
+            spec = msgspec.structs.replace(spec, meta={**spec.meta, RUN: self._run})
         keep, most = reader.slots // 2, reader.slots * 7 // 8
         if not options.lossless:
             keep = most = min(keep, max(2 * spec.block_items, int(SLOW_S * (spec.rate or 0.0))))

@@ -177,7 +177,9 @@ class ForwardStream:
         self._durable = max(self._durable, end)
 
     def abandon(self) -> None:
-        """Give up whatever has not left: the process ends."""
+        """Give up whatever is not durable: the process ends, or the run."""
+        if self._spooled is not None:
+            self._rewind(min(self.acked, self._durable))
         self._keep = self._most = 0
         self._is_up, self._down_since = False, float("-inf")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from shm import BlobReader, BlobWriter, ShmError, segment_name
 
-from .backfill_name import is_backfill
+from .backfill_name import RUN, is_backfill
 from .block import Block, BlockHeader
 from .errors import BlockError
 from .notify import Notifier
@@ -113,9 +113,9 @@ class IngestRing:
 
 
 def _shape(spec: StreamSpec) -> tuple[Any, ...]:
-    """Return what a ring must have in common with a stream: of a backfill also whose it is, which its meta says."""
-    whose = (spec.birth, spec.meta.get("run")) if is_backfill(spec.stream) else ()
-    return spec.slot_bytes, spec.slots, *whose
+    """Return what a ring must have in common with a stream: also the run, of a backfill the birth, as its meta says."""
+    birth = spec.birth if is_backfill(spec.stream) else None
+    return spec.slot_bytes, spec.slots, spec.meta.get(RUN), birth
 
 
 def _left_behind(name: str, spec: StreamSpec) -> tuple[Mapping[str, Any], BlockHeader | None]:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from pipeline.backfill_name import BACKFILL, live_of
+from pipeline.backfill_name import BACKFILL, PILOT, RUN, live_of
 from pipeline.block import Block
 from pipeline.errors import BlockError
 from pipeline.stream_spec import StreamSpec
@@ -40,11 +40,11 @@ class _Joined:
 
     @property
     def run(self) -> str:
-        return str(self.spec.meta.get("run", ""))
+        return str(self.spec.meta.get(RUN, ""))
 
     @property
     def pilot(self) -> str:
-        return str(self.spec.meta.get("pilot", ""))
+        return str(self.spec.meta.get(PILOT, ""))
 
 
 class BackfillIntake:

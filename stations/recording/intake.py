@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from pipeline.backfill_name import is_backfill
+from pipeline.backfill_name import RUN, is_backfill
 from pipeline.block import Block
 from pipeline.errors import BlockError
 from pipeline.stream_spec import StreamSpec
@@ -154,7 +154,16 @@ class Intake:
             self._refuse(stream, str(error))
             reader.close()
             return
+        if not self._is_ours(spec):
+            reader.close()
+            return
         self._begin_ring(stream, reader, spec, late=late)
+
+    def _is_ours(self, spec: StreamSpec) -> bool:
+        """Tell whether a ring is of the recording that runs: a Pilot may not have heard yet that there is another."""
+        assert self._session is not None  # noqa: S101 - only searched while a session is there
+        own = str(self._session.directory)
+        return bool(spec.meta.get(RUN, own) == own)
 
     def _refuse(self, stream: str, why: str) -> None:
         if self._refused.get(stream) != why:  # it is tried again and again

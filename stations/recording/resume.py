@@ -85,9 +85,10 @@ def restore(directory: Path) -> dict[str, Past]:
     pasts: defaultdict[str, Past] = defaultdict(Past)
     for event in journal.of_kind("segment"):
         told = event.fields
-        account = BirthAccount(int(told["birth"], 16), told["origin"])
+        account = BirthAccount(int(told["birth"], 16), told["origin"], is_guessed=told.get("guessed", False))
         known = pasts[told["stream"]].births.setdefault(account.birth, account)
         known.origin = min(known.origin, account.origin)
+        known.is_guessed = known.is_guessed and account.is_guessed
     for stream, paths in {**segments_of(directory), **rows_of(directory)}.items():
         for path in paths:
             _add(pasts[stream], path)

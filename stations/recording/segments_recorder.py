@@ -150,9 +150,9 @@ class SegmentsRecorder(Generic[File]):
         name, head = str(segment.path.relative_to(self._directory)), segment.head
         lane.begin(segment)
         self.files.append(name)
-        self._tell(
-            "segment", file=name, birth=f"{head.birth:016x}", epoch=head.epoch, origin=head.origin, first=head.first
-        )
+        told = {"birth": f"{head.birth:016x}", "epoch": head.epoch, "origin": head.origin, "first": head.first}
+        guessed = {"guessed": True} if self.births[head.birth].is_guessed else {}
+        self._tell("segment", file=name, **told, **guessed)
         return segment
 
     def _tell_gaps(self, account: BirthAccount, gaps: tuple[Gap, ...]) -> None:

@@ -120,8 +120,7 @@ class SessionRecorder:
     def backfill(self, block: Block, spec: StreamSpec) -> int:
         """Store a block out of a Pilot's spool, as it came: its stream has the name of a backfill."""
         name = live_of(spec.stream)
-        meta = {key: value for key, value in spec.meta.items() if key not in ("run", "pilot")}
-        live = msgspec.structs.replace(spec, stream=name, meta=meta)
+        live = msgspec.structs.replace(spec, stream=name)
         header = msgspec.structs.replace(block.header, stream=name)
         return self.stream(name).backfill(Block(header, block.times, block.payload), live)
 

@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
+from pipeline.backfill_name import own_meta
 from pipeline.block import Block, BlockFlag
 from pipeline.codec import checksum
 from pipeline.losses import LIVE, SPOOLED
@@ -220,7 +221,7 @@ def head_of(block: Block, spec: StreamSpec, *, rig: str, part: int, origin: int)
         clock_domain=spec.clock.domain,
         clock_monotonic_ns=spec.clock.monotonic_ns,
         clock_realtime_ns=spec.clock.realtime_ns,
-        meta=spec.meta,
+        meta=own_meta(spec.meta),
     )
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from support.spooling import BLOCK, SPEC, open_spool, spool_blocks
 
 from pipeline.backfill import MOST_PATIENCE_S, PATIENCE_S, QUIET_S, Backfill, Refill
+from pipeline.backfill_name import PILOT, RUN
 from pipeline.block import BlockFlag
 from pipeline.channel import Credit, Open, Opened, Refused
 from pipeline.losses import DAMAGED, LIVE
@@ -167,7 +168,7 @@ def test_its_spec_fits_the_meta_of_a_ring(tmp_path: Path) -> None:
     wordy = msgspec.structs.replace(SPEC, meta={"words": "w" * 5000}, labels=tuple(f"l{n}" for n in range(900)))
     with closing(open_spool(tmp_path)) as spool:
         spec = Backfill(spool.run("/rec/1", wordy)).spec
-    assert {"run": "/rec/1", "pilot": "pilot1"} == spec.to_meta()["meta"]
+    assert {RUN: "/rec/1", PILOT: "pilot1"} == spec.to_meta()["meta"]
 
 
 @settings(max_examples=200)

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from support.streams import STREAM, Wire, eventually, samples, signal_ring, wire, write
 
-from pipeline.backfill_name import backfill_of
+from pipeline.backfill_name import PILOT, RUN, backfill_of
 from pipeline.block import Block
 from pipeline.forward import Forwarder
 from pipeline.losses import DAMAGED, LIVE, SPOOL_FULL, SPOOLED
@@ -126,7 +126,7 @@ def test_a_process_that_ends_without_its_terminal_leaves_everything_in_the_spool
         backfilled = blocks_of(both, backfill_of(STREAM))
         assert_whole(items_of(backfilled), 500)
         with BlobReader.attach(f"{both.rig}/T/{backfill_of(STREAM)}") as reader:
-            assert {"run": "/rec/1", "pilot": "pilot1"}.items() <= reader.meta["meta"].items()
+            assert {RUN: "/rec/1", PILOT: "pilot1"}.items() <= reader.meta["meta"].items()
 
 
 def test_a_pilot_that_comes_back_knows_what_its_spool_holds(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.backfill_name import backfill_of
+from pipeline.backfill_name import PILOT, RUN, backfill_of
 from pipeline.block import Block, BlockFlag, BlockHeader
 from pipeline.codec import checksum, codec_of
 from pipeline.stream_spec import ClockStamp, StreamSpec
@@ -104,7 +104,7 @@ class MadeStream:
 
 def late_spec(made: MadeStream, run: str = "/rec/1") -> StreamSpec:
     """Return the spec of a stream's backfill."""
-    told = {"run": run, "pilot": "pilot1"}
+    told = {RUN: run, PILOT: "pilot1"}
     return msgspec.structs.replace(made.spec, stream=backfill_of(made.spec.stream), meta=told)
 
 

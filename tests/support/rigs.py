@@ -42,10 +42,14 @@ class RunningRig:
         text: of the rig file.
         options: further ones of `pipeline run`.
         within: a command that runs it somewhere else, such as a network namespace.
+        output: where it records; a folder beside the rig file if None.
     """
 
-    def __init__(self, folder: Path, text: str, *options: str, within: Sequence[str] = ()) -> None:
+    def __init__(
+        self, folder: Path, text: str, *options: str, within: Sequence[str] = (), output: Path | None = None
+    ) -> None:
         self.folder = folder
+        self.output = output or folder / "out"
         path = folder / "rig.toml"
         path.write_text(text)
         self._errors = folder / "stderr.txt"
@@ -57,7 +61,7 @@ class RunningRig:
             "--no-browser",
             "--json",
             "--output",
-            str(folder / "out"),
+            str(self.output),
             *options,
         ]
         with self._errors.open("w") as errors:
@@ -71,7 +75,7 @@ class RunningRig:
     @property
     def recording(self) -> Path:
         """Folder of the recording."""
-        (found,) = [path for path in (self.folder / "out").iterdir() if path.name not in ("logs", "spool")]
+        (found,) = [path for path in self.output.iterdir() if path.name not in ("logs", "spool")]
         return found
 
     def events(self) -> list[dict[str, Any]]:

@@ -1,0 +1,66 @@
+"""A Terminal that dies and another that comes: what was acquired in between finds its way into the first recording."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import psutil
+import pytest
+from support.rigs import RunningRig, pipeline
+from support.waiting import eventually
+
+from stations.recording import verify
+
+pytest.importorskip("h5py")
+RIG = """
+[rig]
+name = "late"
+
+[terminal]
+MSGPORT = 5580
+DATAPORT = 5581
+
+[pilots.p1.streams.cam]
+source = "synthetic:camera"
+shape = [120, 160, 1]
+rate = 30
+
+[pilots.p1.streams.sig]
+source = "synthetic:signal"
+channels = 4
+rate = 1000
+"""
+
+
+def test_what_was_acquired_without_a_terminal_comes_into_the_recording_that_was_running(tmp_path: Path) -> None:
+    """The supervisor is killed, its processes with it; the Pilot goes on; a new run in the same folder takes over."""
+    with ExitStack() as stack:
+        for side in ("first", "second", "pilot"):
+            (tmp_path / side).mkdir()
+        output = tmp_path / "recordings"
+        first = stack.enter_context(RunningRig(tmp_path / "first", RIG, "--role", "terminal", output=output))
+        stack.enter_context(RunningRig(tmp_path / "pilot", RIG, "--role", "pilot"))
+        first.wait_for("recording p1.cam")
+        time.sleep(2)  # of recording
+        family = psutil.Process(first.process.pid).children(recursive=True)
+        first.process.kill()
+        psutil.wait_procs(family, timeout=20)
+        (old,) = output.glob("late_*")
+        assert pipeline("clean").returncode == 0
+        time.sleep(6)  # without a Terminal: twice what the rings hold
+        second = stack.enter_context(
+            RunningRig(tmp_path / "second", RIG, "--role", "terminal", "--duration", "8", output=output)
+        )
+        result = second.finish()
+        assert second.process.returncode == 0, (second.said, result)
+    assert eventually(lambda: verify(old).ok, 5), verify(old).lines()
+    report = verify(old)
+    assert report.pending == 0
+    for name, rate in (("p1.cam", 30), ("p1.sig", 1000)):
+        found = report.streams[name]
+        lost = sum(gap.count for gap in found.gaps)
+        assert found.stored >= 7 * rate, (name, report.lines())
+        assert lost <= rate, (name, report.lines())
+        assert found.duplicates == 0
