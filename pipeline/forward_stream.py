@@ -412,10 +412,9 @@ class ForwardStream:
         blocks = -(-(sequence - self.sent) // size)
         end = self.sent + blocks * size
         limit = self._limit(ring)
-        if end > ring.published:
-            end = ring.published - (ring.published - self.sent) % size
-        if limit is not None and (end > limit or limit == ring.published):
-            end = limit
+        top = ring.published if limit is None else min(limit, ring.published)
+        if end > top:
+            end = top if top == limit else top - (top - self.sent) % size
         self._lose(end, reason)
 
     def _lose(self, end: int, reason: str) -> None:

@@ -47,6 +47,33 @@ def blocks_of(both: Wire, stream: str) -> list[Block]:
         return []
 
 
+class Taker:
+    """Takes every block of a stream's backfill, as a recorder does, whenever it is asked whether the END came."""
+
+    def __init__(self, both: Wire) -> None:
+        self.blocks: list[Block] = []
+        self._name = f"{both.rig}/T/{backfill_of(STREAM)}"
+        self._reader: BlobReader | None = None
+
+    def has_end(self) -> bool:
+        """Take what is there."""
+        if self._reader is None:
+            try:
+                self._reader = BlobReader.attach(self._name, policy="lossless", reader="taker", start="oldest")
+            except SegmentNotFoundError:
+                return False
+        while (blob := self._reader.read(0.0)) is not None:
+            self.blocks.append(Block.from_blob(bytes(blob.data)))
+        return bool(self.blocks) and self.blocks[-1].header.is_end
+
+    def to_its_end(self) -> list[Block]:
+        """Wait for the END, and return everything."""
+        eventually(self.has_end)
+        assert self._reader is not None
+        self._reader.close()
+        return self.blocks
+
+
 def items_of(blocks: list[Block]) -> dict[int, NDArray[np.int32]]:
     """Return items by sequence; two of one sequence are equal."""
     found: dict[int, NDArray[np.int32]] = {}
@@ -85,8 +112,7 @@ def test_what_the_link_could_not_carry_comes_by_the_backfill(tmp_path: Path) -> 
         live = blocks_of(both, STREAM)
         pending = lost(live, SPOOLED)
         assert pending >= 1024
-        eventually(lambda: any(block.header.is_end for block in blocks_of(both, backfill_of(STREAM))))
-        backfilled = blocks_of(both, backfill_of(STREAM))
+        backfilled = Taker(both).to_its_end()
         assert_whole(items_of(live + backfilled), ring.published)
         assert {block.header.lost_reason for block in backfilled} <= {"", LIVE}
         assert both.counters.read()[f"{STREAM}.received_spooled"] == pending
@@ -102,7 +128,7 @@ def test_the_spool_is_emptied_by_what_is_durable_and_by_nothing_else(tmp_path: P
             write(ring, 64)
             eventually(lambda: both.forwarder.state()[STREAM].lag <= 320)
         both.start_terminal()
-        eventually(lambda: any(block.header.is_end for block in blocks_of(both, backfill_of(STREAM))))
+        Taker(both).to_its_end()
         pending = both.forwarder.state()[STREAM].pending
         assert pending >= 512
         assert list((tmp_path / "spool").glob("*.spool"))
@@ -122,8 +148,7 @@ def test_a_process_that_ends_without_its_terminal_leaves_everything_in_the_spool
             both.forwarder.close()
         both.start_terminal()
         with_spool(both, tmp_path / "spool")
-        eventually(lambda: any(block.header.is_end for block in blocks_of(both, backfill_of(STREAM))))
-        backfilled = blocks_of(both, backfill_of(STREAM))
+        backfilled = Taker(both).to_its_end()
         assert_whole(items_of(backfilled), 500)
         with BlobReader.attach(f"{both.rig}/T/{backfill_of(STREAM)}") as reader:
             assert {RUN: "/rec/1", PILOT: "pilot1"}.items() <= reader.meta["meta"].items()
@@ -143,9 +168,9 @@ def test_a_pilot_that_comes_back_knows_what_its_spool_holds(tmp_path: Path) -> N
         both.start_terminal()
         both.forwarder.stop(STREAM, ring.published)
         both.eventually_finished()
-        eventually(lambda: any(block.header.is_end for block in blocks_of(both, backfill_of(STREAM))))
+        backfilled = Taker(both).to_its_end()
         live = blocks_of(both, STREAM)
-        assert_whole(items_of(live + blocks_of(both, backfill_of(STREAM))), ring.published)
+        assert_whole(items_of(live + backfilled), ring.published)
         assert {block.header.lost_reason for block in live} == {"", SPOOLED}
 
 
@@ -163,9 +188,9 @@ def test_a_full_spool_loses_the_newest_and_says_so(tmp_path: Path) -> None:
         both.start_terminal()
         both.forwarder.stop(STREAM, ring.published)
         both.eventually_finished()
-        eventually(lambda: any(block.header.is_end for block in blocks_of(both, backfill_of(STREAM))))
+        backfilled = Taker(both).to_its_end()
         live = blocks_of(both, STREAM)
-        found = items_of(live + blocks_of(both, backfill_of(STREAM)))
+        found = items_of(live + backfilled)
         assert len(found) + lost(live, SPOOL_FULL) == ring.published
         assert lost(live, SPOOL_FULL) == dropped[SPOOL_FULL]
 
@@ -185,8 +210,7 @@ def test_a_record_that_the_disk_damaged_is_told_as_lost(tmp_path: Path, caplog: 
         both.start_terminal()
         both.forwarder.stop(STREAM, ring.published)
         both.eventually_finished()
-        eventually(lambda: any(block.header.is_end for block in blocks_of(both, backfill_of(STREAM))))
-        backfilled = blocks_of(both, backfill_of(STREAM))
+        backfilled = Taker(both).to_its_end()
         found = items_of(blocks_of(both, STREAM) + backfilled)
         assert lost(backfilled, DAMAGED) == 64 == ring.published - len(found)
         assert f"in the spool file {path}" in caplog.text

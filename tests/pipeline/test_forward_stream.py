@@ -130,6 +130,17 @@ def test_lapped_items_are_told_in_the_next_block() -> None:
     assert first.flags & BlockFlag.BEGIN
 
 
+def test_what_is_lapped_at_the_end_of_a_run_costs_no_more_than_that() -> None:
+    """What the ring still has is sent, and then the END."""
+    stream = opened_stream()
+    stream.stop(70)
+    cuts = sent(stream, RingState(70, 30))
+    assert (cuts[0].lost, cuts[0].lost_reason) == (cuts[0].first, "lapped")
+    assert 30 <= cuts[0].first <= 44
+    assert 70 == cuts[-1].first == cuts[-2].first + cuts[-2].count
+    assert cuts[-1].flags & BlockFlag.END
+
+
 def test_link_down_keeps_half_the_ring_then_drops_the_oldest() -> None:
     """Up to `keep` items wait for the link; beyond, whole blocks are given up, counted under `link`."""
     stream = opened_stream()
