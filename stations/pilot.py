@@ -22,6 +22,7 @@ import os
 import secrets
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Literal, NoReturn
@@ -228,7 +229,9 @@ class PilotStation(Station):
 
     def stream_states(self) -> dict[str, Any]:
         """Return `StreamState` of every stream, plain data."""
-        reports = self._forwarder.state()
+        return self._states(self._forwarder.state())
+
+    def _states(self, reports: Mapping[str, ForwardReport]) -> dict[str, Any]:
         return {
             stream: msgspec.to_builtins(
                 StreamState(self._is_finite(stream), report.state == "finished", report.pending)
@@ -236,19 +239,23 @@ class PilotStation(Station):
             for stream, report in reports.items()
         }
 
-    def tell_ladders(self) -> None:
+    def look(self) -> tuple[State, dict[str, Any]]:
+        """Look at the streams, and return what the Terminal must hear of when it changes.
+
+        Of what is pending that is only whether there is any.
+        """
+        reports = self._forwarder.state()
+        self._tell_ladders(reports)
+        states = self._states(reports)
+        return self.state, {stream: {**told, "pending": told["pending"] > 0} for stream, told in states.items()}
+
+    def _tell_ladders(self, reports: Mapping[str, ForwardReport]) -> None:
         """Tell the Terminal's agent, for the journal, when a stream begins to be thinned out, more, or less."""
-        for stream, report in self._forwarder.state().items():
+        for stream, report in reports.items():
             if report.one_of != self._one_of.get(stream, 1):
                 self._one_of[stream] = report.one_of
                 told = {"kind": "ladder", "stream": stream, "one_of": report.one_of, "at": report.sent}
                 self.push(f"_{self.config.terminal}", "EVENT", told)
-
-    def outline(self) -> tuple[State, dict[str, Any]]:
-        """Return what the Terminal must hear of when it changes; of what is pending only whether there is any."""
-        return self.state, {
-            stream: {**told, "pending": told["pending"] > 0} for stream, told in self.stream_states().items()
-        }
 
     def tell_state(self, *, repeat: bool = True) -> None:
         """Tell the Terminal where everything stands; confirmed, unless it is only a sign of life."""
@@ -322,10 +329,9 @@ def be_pilot(child: Child, config: PilotConfig) -> None:
         while not child.stopping.wait(LOOK_S):
             if not guard.is_ours():
                 continue
-            state = station.outline()
             with suppress(DuplicateIdError):  # refused this moment: the guard tells what that means
+                state = station.look()
                 station.introduce()
-                station.tell_ladders()
                 if state != told[0] or time.monotonic() >= told[1]:
                     station.tell_state(repeat=state != told[0])
                     told = (state, time.monotonic() + (config.tell_s or math.inf))
