@@ -77,6 +77,11 @@ class Relation:
         self._wander = wander
         self._eras: list[list[Band]] = []
 
+    @property
+    def is_known(self) -> bool:
+        """Whether anything was measured yet."""
+        return bool(self._eras)
+
     def add(self, burst: Sequence[Probe]) -> Step | None:
         """Take the probes of one burst, later than all before; return the step they reveal.
 
@@ -123,6 +128,11 @@ class Relation:
             span = self.difference(ours)
             ours = instant.ns - round((span.low + span.high) / 2)
         return Aligned(Instant(ours, self.ours), _half(self.difference(ours)) + 1)
+
+    def forget(self) -> None:
+        """Drop what says nothing of the time to come: steps, and bursts before them or older than `WINDOW`."""
+        self._eras = [era[-WINDOW:] for era in self._eras[-1:]]
+        self.steps.clear()
 
     def moments(self) -> list[int]:
         """Return the moments of all bursts on our clock, and those that just precede or follow a step; in order."""

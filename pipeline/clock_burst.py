@@ -14,6 +14,25 @@ Stamp = Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
 """A time that a clock can show, ns: up to 146 years."""
 
 
+MAX_TEXT: Final = 255
+Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
+
+
+class Stamps(msgspec.Struct, frozen=True):
+    """The answer to a probe, ns: read as late and as early as possible, in this order."""
+
+    received: Stamp
+    """The probe came: CLOCK_MONOTONIC."""
+    wall: Stamp
+    """CLOCK_REALTIME."""
+    answered: Stamp
+    """The answer goes: CLOCK_MONOTONIC."""
+    clock: Text
+    """Name of that monotonic clock, ``monotonic:<boot id>``."""
+    host: Text = ""
+    """What the machine calls itself."""
+
+
 class Answered(msgspec.Struct, frozen=True, array_like=True):
     """A probe and its answer, ns: `sent` and `returned` on our monotonic clock, the others on clocks of theirs."""
 

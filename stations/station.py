@@ -8,12 +8,16 @@ own.
 from __future__ import annotations
 
 import os
+import socket
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any, Self
 
 from pipeline import Hub, Message, PeerState, Receipt
+from pipeline.clock_burst import MAX_TEXT
 from pipeline.transport import Context, address_of_this_machine
+from shm import clock_domain
 
 from .errors import StationError
 
@@ -26,7 +30,7 @@ class Station:
 
     Args:
         id: what the station is called, e.g. ``T``.
-        listens: what to do for each key, beside PING and NODES.
+        listens: what to do for each key, beside PING, NODES and PROBE.
         listen_endpoint: where its nodes and the stations below reach it.
         push_endpoint: where the station above listens; None at the top.
         push_id: what the station above is called.
@@ -50,9 +54,10 @@ class Station:
     ) -> None:
         self.id = id
         self.push_id = push_id
+        self._host = socket.gethostname()[:MAX_TEXT]
         self.hub = Hub(
             id,
-            {"PING": self.l_ping, "NODES": self.l_nodes, **(listens or {})},
+            {"PING": self.l_ping, "NODES": self.l_nodes, "PROBE": self.l_probe, **(listens or {})},
             listen_endpoint=listen_endpoint,
             push_endpoint=push_endpoint,
             push_id=push_id,
@@ -97,6 +102,12 @@ class Station:
     def l_ping(self, message: Message) -> dict[str, Any]:
         """Answer that the station is there, without disturbing anybody else."""
         return answer_ping(message)
+
+    def l_probe(self, _message: Message) -> dict[str, Any]:
+        """Answer what this machine's clocks show; see `pipeline.clock_burst.Stamps`."""
+        received, wall = time.monotonic_ns(), time.time_ns()
+        named = {"clock": clock_domain(), "host": self._host}
+        return {"received": received, "wall": wall, **named, "answered": time.monotonic_ns()}
 
     def l_nodes(self, _message: Message) -> dict[str, Any]:
         """Answer who this station is, who is connected to it, and what it has counted."""

@@ -2,9 +2,10 @@
 
 | key | from | effect |
 |---|---|---|
-| HANDSHAKE | a Pilot, the recorder, the view | noted in `pilots`; goes on to `_T`, which conducts the run |
+| HANDSHAKE | a Pilot, the recorder, the view | noted in `pilots`; goes on to `_T`, the conductor; a Pilot is probed |
 | STATE | a Pilot | stored in ``pilots[p]["state"]``; goes on to `_T` and the Pilot's plot |
 | PING | anybody | answered |
+| NODES | anybody | as every station's, and what is known of the Pilots' clocks (`stations.clock_watch`) |
 | INIT | anybody | every Pilot is pinged, and ``pilots[p]["state"]`` is what it answered, `silent` if it did not |
 | KILL | anybody | leaves |
 
@@ -27,6 +28,7 @@ from pipeline.transport import Context
 from shm import Counters
 
 from .child import Child, run_child
+from .clock_watch import ClockWatch
 from .rows import MessageRows
 from .station import Listen, Station
 from .terminal_listens import TerminalListens
@@ -64,6 +66,7 @@ class TerminalStation(Station):
         self.pilots: dict[str, dict[str, Any]] = {pilot: {"state": "unknown"} for pilot in config.pilots}
         self.agent = f"_{config.id}"
         self._members: dict[str, Any] = {}
+        self.clocks = ClockWatch(self.send, self._on_clock)
         listens: dict[str, Listen] = {"HANDSHAKE": self.l_handshake, "STATE": self.l_state, "INIT": self.l_init}
         super().__init__(
             config.id, listens, listen_endpoint=config.listen_endpoint, context=context, on_peer=self._on_peer
@@ -73,6 +76,7 @@ class TerminalStation(Station):
         """A member of the rig came up: note it and tell the agent."""
         if message.value.get("kind") == "pilot":
             self.pilots.setdefault(message.value["id"], {}).update(message.value)
+            self.clocks.meet(str(message.value["id"]))
         self._members[message.value["id"]] = message.value
         self.send(self.agent, "HANDSHAKE", message.value)
 
@@ -89,6 +93,18 @@ class TerminalStation(Station):
             there = receipt.wait(PING_S) == "done"
             self.pilots[pilot]["state"] = receipt.result(0).get("state", "idle") if there else "silent"
         return {pilot: info["state"] for pilot, info in self.pilots.items()}
+
+    def l_nodes(self, message: Message) -> dict[str, Any]:
+        """Answer who is here, and what is known of the Pilots' clocks."""
+        return {**super().l_nodes(message), "clocks": msgspec.to_builtins(self.clocks.states())}
+
+    def release(self) -> None:
+        """Close everything; safe to call again."""
+        self.clocks.close()
+        super().release()
+
+    def _on_clock(self, kind: str, fields: dict[str, Any]) -> None:
+        self.send(self.agent, "EVENT", {"kind": kind, **fields})
 
     def _on_peer(self, peer: str, state: PeerState, boot: int) -> None:
         log.info("%s is %s (boot %016x)", peer, state.value, boot)

@@ -16,7 +16,9 @@ from typing import Any, Final
 import msgspec
 
 from pipeline import Message, NetNode, Receipt
+from pipeline.clock_burst import PROBES
 
+from .clock_watch import CLOCK_STEP
 from .conductor import Conductor, Effect, Handshake, Note, Send, StreamState
 from .errors import NotRecordingError
 from .ledger import Account
@@ -193,8 +195,10 @@ class TerminalAgent:
                 self.accounts = effect.accounts
 
     def _tell(self, note: Note) -> None:
-        self.events.append(note)
         self._unwritten.append({"kind": note.kind, **note.fields})
+        if note.kind == PROBES:  # for the journal alone: as many as a run is long
+            return
+        self.events.append(note)
         self._node.send(self._view, "EVENT", {"kind": note.kind, **note.fields}, repeat=False)
         self._node.send(self._view, "STATE", self._state(), repeat=False)
         if (line := in_words(note)) is not None:
@@ -227,6 +231,7 @@ _WORDS: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
     "start": lambda f: f"recording {', '.join(f['streams'])}",
     "stop": lambda f: f"stopping: {f['why']}",
     "mark": lambda f: f"mark of {f['by']}: {f['text']}",
+    CLOCK_STEP: lambda f: f"{f['name']}: its {f['clock']} clock jumped by {f['size_ns'] / 1e6:+,.3f} ms",
     "param": lambda f: f"{f['name']}: {f['parameter']} is {f['value']}",
     "failed": lambda f: f"{f['name']} could not {f['key']}: {f['error']}",
     "ladder": lambda f: (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import threading
 import time
 import uuid
@@ -11,16 +12,23 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import numpy as np
 import pytest
 from support.rigs import RunningRig
 from support.waiting import eventually
 
 from pipeline import Message, NetNode, RemoteError
+from pipeline.clock_burst import Burst, Stamps
+from pipeline.clock_prober import BURST, EVERY_S, TIMEOUT_S, ClockState
 from pipeline.transport import port_of
+from shm import clock_domain
 from stations.running import find_station
 from stations.station import Station
 
 pytest.importorskip("h5py")
+
+from stations.recording import Clocks, Recording, SegmentReader, read_journal
 
 README = Path(__file__).parents[2] / "stations" / "README.md"
 RIG = """
@@ -101,6 +109,56 @@ def test_state_and_nodes_describe_a_pilot(bench: Bench) -> None:
     """Its streams, and who is connected to it."""
     assert set(bench.ask("p1", "STATE")["streams"]) == {"p1.cam", "p1.sig"}
     assert {"p1.cam", "p1.sig"} <= {peer["id"] for peer in bench.ask("p1", "NODES")["peers"]}
+
+
+def test_every_station_tells_what_its_clocks_show(bench: Bench) -> None:
+    """Between asking and hearing, on this machine's clocks."""
+    for station in ("T", "p1"):
+        before, wall = time.monotonic_ns(), time.time_ns()
+        found = msgspec.convert(bench.ask(station, "PROBE", {"what": "ever"}), Stamps)
+        assert before <= found.received <= found.answered <= time.monotonic_ns()
+        assert wall <= found.wall <= time.time_ns()
+        assert (clock_domain(), socket.gethostname()) == (found.clock, found.host)
+
+
+def test_the_pilots_clock_is_probed_and_every_stamp_is_in_the_journal(bench: Bench) -> None:
+    """On one machine the offset is zero, within what is stated; the stream's clock is one that the probes name."""
+
+    def has_drift() -> bool:
+        return len([event for event in bench.rig.events() if event["kind"] == "probes"]) >= 3
+
+    assert eventually(has_drift, 20)
+    reading = read_journal(bench.rig.recording / "session.jsonl")
+    clocks = Clocks(reading)
+    assert not clocks.problems
+    (relation,) = clocks.relations.values()
+    span = relation.difference(time.monotonic_ns())
+    assert span.low <= 0 <= span.high
+    assert not relation.steps
+    bursts = [msgspec.convert(event.fields, Burst) for event in reading.of_kind("probes")]
+    assert {"p1"} == {burst.name for burst in bursts}
+    assert any(len(burst.probes) == BURST for burst in bursts)
+
+    (path, *_) = Recording(bench.rig.recording)["p1.cam"].paths
+    with SegmentReader(path) as segment:
+        times, off = clocks.align(segment.head.clock_domain, segment.times)
+        assert np.array_equal(segment.times, times)
+        assert not off.any()
+        assert {segment.head.clock_domain} == {burst.theirs for burst in bursts}
+
+
+def test_the_terminal_tells_what_it_knows_of_the_pilots_clock(bench: Bench) -> None:
+    """With the other things that NODES tells; offset and wall offset are zero within what is stated."""
+
+    def known() -> Any:
+        return bench.ask("T", "NODES")["clocks"].get("p1")
+
+    assert eventually(lambda: known() is not None, 10)
+    state = msgspec.convert(known(), ClockState)
+    assert abs(state.offset_ns) <= state.uncertainty_ns
+    assert abs(state.wall_offset_ns) <= state.uncertainty_ns + 1_000_000
+    assert state.age_s < EVERY_S + TIMEOUT_S + 1
+    assert (0, socket.gethostname()) == (state.steps, state.host)
 
 
 def test_change_sets_a_sources_parameter_and_is_an_event(bench: Bench) -> None:
