@@ -51,6 +51,11 @@ class Probe:
         return Band(middle, self.answered - self.returned - slack, self.received - self.sent + slack)
 
 
+def quickest(burst: Iterable[Probe]) -> Probe:
+    """Return the probe that says most: of those that are possible, at least one, the one least time on the way."""
+    return min((probe for probe in burst if probe.is_possible), key=lambda probe: probe.round_ns)
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """A clock was set, or stood still: their time minus ours jumped by `size_ns` between two moments of ours."""
@@ -87,10 +92,9 @@ class Relation:
 
         Probes whose answer cannot be true (it took less than no time) are left out.
         """
-        honest = [probe for probe in burst if probe.is_possible]
-        if not honest:
+        if not any(probe.is_possible for probe in burst):
             return None
-        band = min(honest, key=lambda probe: probe.round_ns).band()
+        band = quickest(burst).band()
         era = self._eras[-1] if self._eras else None
         if era is not None and self._lines([*era[-WINDOW:], band]).span(band.at) is not None:
             era.append(band)

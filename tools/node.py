@@ -49,7 +49,7 @@ def info(address: str, rig: str | None, at: str | None, as_json: bool) -> None:
     """Show all that is known of ADDRESS.
 
     Where it is and whether it lives; of a station, also who is connected to it, and what it has counted since it
-    started.
+    started; of a Pilot, how its machine's clocks stand beside the Terminal's.
     """
     place = find_place(rig, at)
     with connected(place) as ours:
@@ -86,7 +86,22 @@ def show(entry: Entry) -> None:
     if entry.answer is not None:
         values |= {"endpoint": entry.answer.get("endpoint") or "-", "above": entry.answer.get("push_id") or "nobody"}
     values |= {name: value for name, value in entry.greeting.items() if name not in values and name != "id"}
-    show_values(values)
+    show_values(values | clock_values(entry.clock or {}))
+
+
+def clock_values(clock: Mapping[str, Any]) -> dict[str, object]:
+    """Return what is known of a machine's clocks beside the Terminal's, as people read it; nothing where nothing is."""
+    if not clock:
+        return {}
+    off = f"± {clock['uncertainty_ns'] / 1e6:.3f} ms"
+    return {
+        "machine": clock["host"],
+        "clock": f"{clock['offset_ns'] / 1e6:+.3f} {off} beside the Terminal's, since boot",
+        "wall": f"{clock['wall_offset_ns'] / 1e6:+.3f} {off} beside the Terminal's",
+        "drift": f"{clock['drift_ppm']:+.1f} ± {clock['drift_uncertainty_ppm']:.1f} ppm",
+        "asked": f"{clock['age_s']:.1f} s ago; {clock['bursts']} bursts, {clock['lost']} probes lost, "
+        f"{clock['refused']} refused, {clock['steps']} steps",
+    }
 
 
 def show_values(values: Mapping[str, object]) -> None:

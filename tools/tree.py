@@ -35,6 +35,8 @@ class Entry:
     """What it answered to NODES; None if it is no station, or did not answer."""
     greeting: Mapping[str, Any] = field(default_factory=dict)
     """What it answered to PING."""
+    clock: Mapping[str, Any] | None = None
+    """What the top knows of its clock: `pipeline.clock_prober.ClockState`; None if it does not ask it."""
     below: list[Entry] = field(default_factory=list)
 
     def walk(self, depth: int = 0) -> Iterator[tuple[int, Entry]]:
@@ -54,6 +56,7 @@ class Entry:
             "boot": self.boot,
             "is_station": self.answer is not None,
             "endpoint": self.answer.get("endpoint") if self.answer else None,
+            "clock": self.clock,
         }
 
 
@@ -72,6 +75,9 @@ def read_tree(node: NetNode, entry_station: str) -> Entry:
             entry.below = _entries(entry, seen)
         level = [below for entry in level for below in entry.below]
         _ask(node, [entry for entry in level if entry.state != LOST])
+    clocks = (answer or {}).get("clocks") or {}
+    for _, entry in root.walk():
+        entry.clock = clocks.get(entry.address)
     return root
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import numpy as np
 
-from pipeline.clock import Relation
+from pipeline.clock import Relation, quickest
 from pipeline.clock_burst import PROBES, Burst
 from pipeline.clock_curve import UNKNOWN, Curve
 from pipeline.clock_domain import Mono
@@ -44,7 +44,7 @@ class Clocks:
 
     def __init__(self, journal: JournalReading) -> None:
         self.problems: list[str] = []
-        bursts = sorted(self._bursts(journal), key=lambda burst: burst.probes[0].sent)
+        bursts = sorted(self._bursts(journal), key=_moment)  # of several Pilots of one machine in turn
         named = [event.fields.get("clock_domain") for event in journal.of_kind(*RECORDING)]
         asking = [burst.ours for burst in bursts]
         self.terminal = next((str(name) for name in (*named, *asking) if name), "")
@@ -129,3 +129,8 @@ class Clocks:
         if pair not in self._curves:
             self._curves[pair] = Curve(self.relations[pair])
         return self._curves[pair]
+
+
+def _moment(burst: Burst) -> int:
+    """Return when the probe was under way that tells most, ns on our clock."""
+    return quickest([answered.probe() for answered in burst.probes]).band().at

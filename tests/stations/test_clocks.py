@@ -69,6 +69,20 @@ def test_times_of_a_pilot_come_onto_the_terminals_clock(told: Told) -> None:
     assert "<Clocks 1 compared, 1 steps>" == repr(clocks)
 
 
+def test_several_pilots_of_one_machine_are_one_clock(told: Told) -> None:
+    """Their bursts come in any order and overlap."""
+    clock = Clock(7 * S, 50.0)
+    told.bursts(clock, range(0, 60, 10))
+    told.bursts(clock, range(0, 60, 10))
+    clocks = told.read()
+    (relation,) = clocks.relations.values()
+    assert not relation.steps
+    ours = np.arange(0, 60 * S, S // 3)
+    times, off = clocks.align(PILOT, [clock.at(int(now)) for now in ours])
+    assert np.all(np.abs(times - ours) <= off)
+    assert np.all(off < MS)
+
+
 def test_the_terminals_own_times_are_certain(told: Told) -> None:
     """The same machine in the same boot: nothing changes, whether it was probed or not."""
     told.journal.append("recording", clock_domain=TERMINAL)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import time
 import uuid
@@ -17,6 +19,7 @@ from support.rigs import PIPELINE, SMALL, RunningRig
 from support.rigs import pipeline as run_process
 from support.waiting import eventually
 
+from pipeline.clock_prober import ClockState
 from shm import list_segments
 from tools import exits
 from tools.boundary import run_command
@@ -114,6 +117,27 @@ def test_info_tells_what_a_station_counted_and_who_is_there(console: Console) ->
     assert "above     T" in out
     assert "refused peers  0" in out
     assert "cli-" not in out + console.run("node", "info", "T")[1]
+
+
+def test_a_pilots_clock_stands_beside_the_terminals(console: Console) -> None:
+    """On one machine the offset is zero within what is stated; of others than Pilots nothing is said."""
+
+    def clock() -> Any:
+        return {row["address"]: row["clock"] for row in console.answer("node", "list")}["p1"]
+
+    assert eventually(lambda: clock() is not None, 20)
+    found = {row["address"]: row["clock"] for row in console.answer("node", "list")}
+    assert ["p1"] == [address for address, known in found.items() if known is not None]
+    assert set(ClockState.__struct_fields__) == set(found["p1"])
+    assert abs(found["p1"]["offset_ns"]) <= found["p1"]["uncertainty_ns"]
+    assert found["p1"]["age_s"] < 15
+    _, out, _ = console.run("node", "info", "p1")
+    said = {line.split("  ")[0]: line for line in out.splitlines()}
+    assert ["machine", socket.gethostname()] == said["machine"].split()
+    assert re.fullmatch(r"clock +[-+]\d+\.\d{3} ± \d+\.\d{3} ms beside the Terminal's, since boot", said["clock"])
+    assert re.fullmatch(r"drift +[-+]\d+\.\d ± \d+\.\d ppm", said["drift"])
+    assert "0 steps" in said["asked"]
+    assert "ppm" not in console.run("node", "info", "p1.cam")[1]
 
 
 def test_an_unknown_address_is_answered_with_the_one_that_was_meant(console: Console) -> None:
