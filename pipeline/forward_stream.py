@@ -11,8 +11,8 @@ F4  A stream whose link is down keeps `keep` items of the ring, then gives up it
     slow keeps `most`.  While the link is up a ring that can wait waits instead: that is what back-pressure is for.
 F5  The run is over when the Terminal has its END, not when it was sent.
 F6  What is given up goes into the spool, if there is one; on the wire it is a loss of reason `spooled`, and its
-    backfill is another stream's business.  What was sent and not acknowledged goes there first, without being lost: the
-    link that is silent may have lost it.
+    backfill is another stream's business.  What was sent and is not durable goes there first, without being lost: a
+    link that is silent may have lost it, or a recorder that is dead never had it.
 F7  A stream that need not be whole is thinned out by a ladder rather than cut off (`ladder`).
 F8  The ring keeps what is not durable in the recording, as far as a quarter of it: a Terminal whose rings are gone gets
     that again.
@@ -133,10 +133,12 @@ class ForwardStream:
         self.ladder = ladder
         self._reserve = reserve
         self._durable = start
+        self._is_durable_told = False
+        """Somebody says what is durable; else what was acknowledged must do."""
         self._flying: deque[Cut] = deque()
-        """Blocks of items that were sent and not acknowledged."""
+        """Blocks of items that were sent and are not safe yet."""
         self._spilled_to = start
-        """Below this everything that is not acknowledged is in the spool, or lost."""
+        """Below this everything that is not safe yet is in the spool, or lost."""
         self._starved_since: float | None = None
         self._spill_to: int | None = None
         """Down to this many waiting items the spool takes on, once it has begun."""
@@ -175,6 +177,8 @@ class ForwardStream:
     def durable(self, end: int) -> None:
         """Everything below `end` that was not lost is in the recording's files."""
         self._durable = max(self._durable, end)
+        self._is_durable_told = True
+        self._land(min(self._durable, self.acked))
 
     def abandon(self) -> None:
         """Give up whatever is not durable: the process ends, or the run."""
@@ -233,8 +237,8 @@ class ForwardStream:
         if self.acked <= message.next <= self.told:
             self.acked = message.next
             self.losses.settle(message.next)
-            while self._flying and self._flying[0].first < message.next:
-                self._flying.popleft()
+            if not self._is_durable_told:
+                self._land(message.next)
         if message.ended and self._end_is_sent:
             self.has_ended, self.state = True, ForwardState.FINISHED  # F5
 
@@ -353,7 +357,8 @@ class ForwardStream:
                 if self.ladder is not None:
                     self.ladder.lost(now)
             return None
-        waiting = ring.published - self.losses.run_end(max(self.acked, self._spilled_to))
+        arrived = min(self._durable, self.acked) if self._is_durable_told else self.acked
+        waiting = ring.published - self.losses.run_end(max(arrived, self._spilled_to))
         if most is not None and waiting > most:
             self._spill_to = min(most, self._keep)  # many at once: each stretch is a file of its own in the recording
         elif self._spill_to is not None and waiting <= self._spill_to:
@@ -374,7 +379,7 @@ class ForwardStream:
         if down_s >= BLIP_S or now < self._retry_at:
             return self._keep
         # While credit trickles in, catching up from a full ring must not cost what could still be sent.
-        return self._most if self.is_waiting else None
+        return self._most if self.is_waiting or self._is_durable_told else None
 
     def _is_held_up(self, down_s: float, now: float) -> bool:
         """Tell whether the end of the run waits for a link that does not carry what is left of it."""
@@ -425,6 +430,11 @@ class ForwardStream:
             self.sent = last
         self.losses.add(self.sent, end, reason)
         self.sent = max(self.sent, end)
+
+    def _land(self, sequence: int) -> None:
+        """Blocks below `sequence` are safe."""
+        while self._flying and self._flying[0].first < sequence:
+            self._flying.popleft()
 
     def _rewind(self, sequence: int) -> None:
         self._flying.clear()

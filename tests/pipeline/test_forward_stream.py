@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.block import BlockFlag
 from pipeline.channel import Credit, Open, Opened, Refused
-from pipeline.forward_stream import Cut, ForwardState, ForwardStream, RingState
+from pipeline.forward_stream import Cut, ForwardState, ForwardStream, RingState, Spill
 from pipeline.stream_spec import StreamSpec
 
 BLOCK, KEEP, MOST, PLENTY = 4, 32, 56, 2**40
@@ -253,3 +253,49 @@ def test_nothing_is_given_up_before_it_was_produced(published: int) -> None:
     stream = opened_stream(limit=0)
     stream.step(RingState(published, published - 1), 0.0)
     assert stream.sent <= published
+
+
+class Kept:
+    """A spool's index, as far as a stream asks it."""
+
+    def __init__(self) -> None:
+        self.runs: list[tuple[int, int]] = []
+
+    def covered(self, first: int, end: int) -> list[tuple[int, int]]:
+        """Return what of it is kept."""
+        return [(max(a, first), min(b, end)) for a, b in self.runs if a < end and first < b]
+
+
+def spilled(stream: ForwardStream, kept: Kept, ring: RingState) -> list[tuple[int, int]]:
+    """Do everything that the stream wants; return what went into the spool."""
+    found = []
+    while (effect := stream.step(ring, 0.0)) is not None:
+        if isinstance(effect, Spill):
+            stream.spilled(effect, is_kept=True)
+            found.append((effect.cut.first, effect.cut.first + effect.cut.count))
+            kept.runs.append(found[-1])
+        elif isinstance(effect, Cut):
+            stream.done(effect)
+            stream.credited(Credit(1, SPEC.stream, stream.told, False, PLENTY))
+    return found
+
+
+def test_what_arrived_and_does_not_become_durable_is_kept_before_the_ring_goes_round() -> None:
+    """The recorder is dead, the Terminal's ring will go round: nothing is lost, and nothing is told as lost."""
+    kept = Kept()
+    stream = ForwardStream(SPEC, origin=0, start=0, keep=KEEP, most=MOST, spooled=kept)  # type: ignore[arg-type]
+    stream.link(True, 0.0)
+    opening = stream.step(RingState(0, 0), 0.0)
+    assert isinstance(opening, Open)
+    stream.opened(Opened(opening.opening, SPEC.stream, 0, None, False, PLENTY))
+    stream.durable(0)
+    assert [] == spilled(stream, kept, RingState(40, 0))
+    stream.durable(20)
+    assert [] == spilled(stream, kept, RingState(20 + MOST, 12))
+    found = spilled(stream, kept, RingState(24 + MOST, 16))
+    assert found[0][0] == 20
+    assert found == [(first, first + BLOCK) for first in range(20, found[-1][1], BLOCK)]
+    assert stream.sent == 24 + MOST
+    assert 0 == stream.losses.total("spooled")
+    stream.durable(24 + MOST)
+    assert [] == spilled(stream, kept, RingState(60 + MOST, 52))

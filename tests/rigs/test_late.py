@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from support.ports import free_ports
 from support.rigs import RunningRig, pipeline
 from support.waiting import eventually
 
@@ -19,8 +20,8 @@ RIG = """
 name = "late"
 
 [terminal]
-MSGPORT = 5580
-DATAPORT = 5581
+MSGPORT = {}
+DATAPORT = {}
 
 [pilots.p1.streams.cam]
 source = "synthetic:camera"
@@ -39,9 +40,9 @@ def test_what_was_acquired_without_a_terminal_comes_into_the_recording_that_was_
     with ExitStack() as stack:
         for side in ("first", "second", "pilot"):
             (tmp_path / side).mkdir()
-        output = tmp_path / "recordings"
-        first = stack.enter_context(RunningRig(tmp_path / "first", RIG, "--role", "terminal", output=output))
-        stack.enter_context(RunningRig(tmp_path / "pilot", RIG, "--role", "pilot"))
+        output, rig = tmp_path / "recordings", RIG.format(*free_ports(2))
+        first = stack.enter_context(RunningRig(tmp_path / "first", rig, "--role", "terminal", output=output))
+        stack.enter_context(RunningRig(tmp_path / "pilot", rig, "--role", "pilot"))
         first.wait_for("recording p1.cam")
         time.sleep(2)  # of recording
         family = psutil.Process(first.process.pid).children(recursive=True)
@@ -51,7 +52,7 @@ def test_what_was_acquired_without_a_terminal_comes_into_the_recording_that_was_
         assert pipeline("clean").returncode == 0
         time.sleep(6)  # without a Terminal: twice what the rings hold
         second = stack.enter_context(
-            RunningRig(tmp_path / "second", RIG, "--role", "terminal", "--duration", "8", output=output)
+            RunningRig(tmp_path / "second", rig, "--role", "terminal", "--duration", "8", output=output)
         )
         result = second.finish()
         assert second.process.returncode == 0, (second.said, result)

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from support.bad_link import PILOT, TERMINAL, Link, why_not
+from support.ports import free_ports
 from support.rigs import RunningRig, pipeline
 
 h5py = pytest.importorskip("h5py")
@@ -42,8 +43,8 @@ source = "synthetic:signal"
 channels = 4
 rate = 1000
 """
-PORTS = {"port": 5560, "data_port": 5561}
-RELAYED = {"port": 5570, "data_port": 5571}
+PORTS = dict(zip(("port", "data_port"), free_ports(2), strict=True))
+RELAYED = dict(zip(("port", "data_port"), free_ports(2), strict=True))
 
 
 @contextmanager
