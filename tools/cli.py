@@ -16,6 +16,7 @@ from .boundary import run_command
 from .clean import clean
 from .config import config
 from .demo import demo
+from .export import export
 from .mark import mark
 from .node import node
 from .ping import ping
@@ -32,7 +33,7 @@ SECTIONS: Final[dict[str, tuple[click.Command, ...]]] = {
     "Run a rig": (demo, run, config, plan),
     "Look at it": (stream, node, ping),
     "Talk to it": (send, mark),
-    "Recordings": (verify, recover, salvage, replay),
+    "Recordings": (verify, recover, salvage, replay, export),
     "This machine": (clean, bench),
 }
 """The order in which a newcomer meets the commands."""

@@ -72,9 +72,17 @@ class RowsReader:
             SegmentFormatError: its bytes are not where the file says, or no row.
         """
         row = self.rows[index]
-        text, arrays = self._bytes_of(row)
+        text, arrays = self.content(index)
         told = {"sequence": int(row["sequence"]), "time_ns": int(row["time_ns"]), "birth": self.head.birth}
         return {**told, **decode_message(text, arrays)}
+
+    def content(self, index: int) -> tuple[bytes, bytes]:
+        """Return the JSON text of a row and the bytes of its arrays, as they are in the file.
+
+        Raises:
+            SegmentFormatError: they are not where the file says.
+        """
+        return self._bytes_of(self.rows[index])
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Yield every row."""
