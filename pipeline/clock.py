@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from .clock_domain import Aligned, Domain, Instant
@@ -48,7 +49,8 @@ class Probe:
         """Return what it says of theirs minus ours, in the middle of it."""
         slack = int(DRIFT * (self.returned - self.sent)) + 1
         middle = (self.sent + self.returned) // 2
-        return Band(middle, self.answered - self.returned - slack, self.received - self.sent + slack)
+        low, high = self.answered - self.returned - slack, self.received - self.sent + slack
+        return Band(middle, low, high, self.sent, self.returned)
 
 
 def quickest(burst: Iterable[Probe]) -> Probe:
@@ -122,15 +124,14 @@ class Relation:
     def to_theirs(self, instant: Instant) -> Aligned:
         """Return a moment of ours on their clock."""
         span = self.difference(instant.ns)
-        middle = round((span.low + span.high) / 2)
-        return Aligned(Instant(instant.ns + middle, self.theirs), _half(span))
+        return Aligned(Instant(instant.ns + (span.low + span.high) // 2, self.theirs), _half(span))
 
     def to_ours(self, instant: Instant) -> Aligned:
         """Return a moment of theirs on our clock."""
-        ours = instant.ns - round(self._any_difference())
+        ours = instant.ns - self._any_difference()
         for _ in range(3):  # the difference changes by less than 1/1000 of what we are off: three rounds are exact
             span = self.difference(ours)
-            ours = instant.ns - round((span.low + span.high) / 2)
+            ours = instant.ns - (span.low + span.high) // 2
         return Aligned(Instant(ours, self.ours), _half(self.difference(ours)) + 1)
 
     def forget(self) -> None:
@@ -140,9 +141,9 @@ class Relation:
 
     def moments(self) -> list[int]:
         """Return the moments of all bursts on our clock, and those that just precede or follow a step; in order."""
-        found: list[int] = []
-        for era in self._eras:
-            found += [*([found[-1] + 1, era[0].at - 1] if found else []), *(band.at for band in era)]
+        found = [band.at for era in self._eras for band in era]
+        for before, after in pairwise(self._eras):
+            found += [before[-1].begin, before[-1].begin + 1, after[0].end, after[0].end + 1]
         return sorted(set(found))
 
     def bend(self, length_ns: int) -> int:
@@ -153,31 +154,34 @@ class Relation:
         bursts = sum(len(era) for era in self._eras)
         return f"<Relation of {self.theirs} to {self.ours}: {bursts} bursts, {len(self.steps)} steps>"
 
-    def _any_difference(self) -> float:
+    def _any_difference(self) -> int:
         if not self._eras:
             return self.difference(0).low  # raises
-        return (self._eras[-1][-1].low + self._eras[-1][-1].high) / 2
+        return (self._eras[-1][-1].low + self._eras[-1][-1].high) // 2
 
     def _lines(self, bands: Sequence[Band]) -> Lines:
         return Lines(bands, self._drift, self._wander)
 
     def _step(self, era: list[Band], band: Band) -> Step:
         expected = self._within(era, band.at)
-        size = (band.low + band.high) / 2 - (expected.low + expected.high) / 2
-        step = Step(era[-1].at, band.at, round(size))
+        while len(era) > 1 and self._may_follow(era[-1], band, expected):
+            era.pop()  # so vague that it may have been measured after the step
+        size = (band.low + band.high) // 2 - (expected.low + expected.high) // 2
+        step = Step(era[-1].begin, band.end, size)
         self.steps.append(step)
         return step
 
+    def _may_follow(self, old: Band, new: Band, drifts: Span) -> bool:
+        """Whether a line of a drift that is possible passes through both."""
+        length = new.at - old.at
+        fastest, slowest = drifts.fastest + self._wander, drifts.slowest - self._wander
+        return new.low - old.high <= fastest * length and new.high - old.low >= slowest * length
+
     def _around(self, at: int) -> list[list[Band]]:
-        """Return the era of a moment; both, where it lies between the last burst of one and the first of the next."""
-        starts = [era[0].at for era in self._eras]
-        index = bisect_left(starts, at + 1) - 1
-        if index < 0:
-            return [self._eras[0]]
-        era = self._eras[index]
-        if at > era[-1].at and index + 1 < len(self._eras):
-            return [era, self._eras[index + 1]]
-        return [era]
+        """Return the eras that a moment may belong to: several, where a step may have been before or after it."""
+        begun = bisect_left(self._eras, at, key=lambda era: era[0].end)
+        passed = bisect_left(self._eras, at, key=lambda era: era[-1].begin)
+        return self._eras[max(0, begun - 1) : passed + 1]
 
     def _within(self, era: list[Band], at: int) -> Span:
         middle = bisect_left(era, at, key=lambda band: band.at)
@@ -222,4 +226,4 @@ def align(instant: Instant, to: Domain, relations: Iterable[Relation]) -> Aligne
 
 
 def _half(span: Span) -> int:
-    return int((span.high - span.low) / 2) + 1
+    return (span.high - span.low + 1) // 2 + 1

@@ -8,6 +8,7 @@ on delay measurements: Moon, Skelly and Towsley, INFOCOM 1999.)
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,19 +21,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """The difference (theirs minus ours, ns) is between `low` and `high` at our time `at`, ns."""
+    """The difference (theirs minus ours, ns) is between `low` and `high` at our time `at`, ns.
+
+    It was measured somewhere between `begin` and `end`: a step in between may be before or after it.
+    """
 
     at: int
     low: int
     high: int
+    begin: int
+    end: int
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
     """What the difference can be at a moment, ns, and the range of drifts (ns/ns) that leaves it."""
 
-    low: float
-    high: float
+    low: int
+    high: int
     slowest: float
     fastest: float
 
@@ -65,7 +71,8 @@ class Lines:
             return None
         bottom = _least(low, ahead, *slopes)
         top = -_least(-high, -ahead, *slopes)
-        return Span(bottom + self._base, top + self._base, *slopes)
+        # Whole numbers from here on: as a float the difference to a wall clock is good to 256 ns only.
+        return Span(math.floor(bottom) + self._base, math.ceil(top) + self._base, *slopes)
 
     def _slopes(self, low: NDArray[np.float64], high: NDArray[np.float64]) -> tuple[float, float] | None:
         """Return the least and the greatest slope of a line through every band: each pair of bands bounds it."""

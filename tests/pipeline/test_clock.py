@@ -156,3 +156,69 @@ def test_a_ring_names_its_clock_by_the_boot() -> None:
     for wrong in ("", "monotonic:", "tai:12-ab"):
         with pytest.raises(ClockDomainError, match="expected monotonic:<boot id>"):
             Mono.of(wrong)
+
+
+def one_way_slow(clock: Clock, now: int, *, there: int, back: int) -> Probe:
+    """Ask once over ways of these lengths."""
+    received, answered = now + there, now + there + 30_000
+    return Probe(now, clock.at(received), clock.at(answered), answered + back)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    ppm=st.floats(-50, 50),
+    step=st.sampled_from([-200 * MS, 200 * MS]),
+    step_at=st.integers(101 * S, 109 * S),
+    vague=st.integers(1, 3),
+    ways=st.sampled_from([(10_000, 400 * MS), (400 * MS, 10_000), (300 * MS, 300 * MS)]),
+)
+def test_a_burst_too_vague_to_show_a_step_does_not_hide_when_it_was(
+    *, seed: int, ppm: float, step: int, step_at: int, vague: int, ways: tuple[int, int]
+) -> None:
+    """The way is congested as the clock is set: until it is good again nobody knows on which side a time was."""
+    rng, clock, relation = random.Random(seed), Clock(7 * S, ppm), Relation(HERE, THERE)
+    clock.steps.append((step_at, step))
+    for second in range(0, 110, 10):
+        relation.add(burst(clock, second * S, rng))
+    for number in range(vague):
+        relation.add([one_way_slow(clock, (110 + 10 * number) * S, there=ways[0], back=ways[1])])
+    for second in range(150, 200, 10):
+        relation.add(burst(clock, second * S, rng))
+
+    (found,) = relation.steps
+    assert found.after <= step_at <= found.before
+    ours = np.array([*range(90 * S, 160 * S, 50 * MS), step_at - 1, step_at])
+    here, off = Curve(relation).to_ours([clock.at(int(now)) for now in ours])
+    assert np.all(np.abs(here - ours) <= off)
+    for now in (step_at - 1, step_at, step_at + S):
+        there = relation.to_theirs(Instant(now, HERE))
+        assert abs(there.instant.ns - clock.at(now)) <= there.uncertainty_ns
+
+
+@pytest.mark.parametrize(("there", "back", "after"), [(8, 1, 6), (1, 8, 2)])
+@pytest.mark.parametrize("size", [-200 * MS, 200 * MS])
+def test_a_step_while_a_probe_is_under_way_may_be_on_either_side_of_it(
+    there: int, back: int, after: int, size: int
+) -> None:
+    """Of the time between question and answer nobody knows to which era it belongs."""
+    clock, relation = Clock(7 * S, 0.0), Relation(HERE, THERE)
+    clock.steps.append((30 * S + after * MS, size))
+    for second in range(0, 70, 10):
+        relation.add([one_way_slow(clock, second * S, there=there * MS, back=back * MS)])
+    ours = np.arange(30 * S - 10 * MS, 30 * S + 20 * MS, MS // 10)
+    here, off = Curve(relation).to_ours([clock.at(int(now)) for now in ours])
+    assert np.all(np.abs(here - ours) <= off)
+    for now in ours:
+        found = relation.to_theirs(Instant(int(now), HERE))
+        assert abs(found.instant.ns - clock.at(int(now))) <= found.uncertainty_ns
+
+
+def test_a_wall_clock_is_compared_to_the_nanosecond() -> None:
+    """Its difference is greater than a float tells exactly."""
+    away, relation = 1_795_246_415_690_778_051, Relation(THERE, Wall("pilot1"))
+    for second in range(0, 100, 10):
+        now = second * S
+        relation.add([Probe(now, now + away, now + away, now + 2)])
+        span = relation.difference(now + 1)
+        assert span.low <= away <= span.high <= span.low + 10
