@@ -9,6 +9,8 @@ import importlib
 import sys
 from typing import Final
 
+from pipeline.heap import keep_freed_memory
+
 PARTS: Final = {
     "pilot": "stations.pilot",
     "recorder": "stations.recorder",
@@ -23,6 +25,7 @@ def main(arguments: list[str]) -> None:
     """Be the part that the first argument names."""
     if not arguments or arguments[0] not in PARTS:
         sys.exit(f"pipeline: a part of a rig is one of {', '.join(PARTS)}; people start them with `pipeline run`")
+    keep_freed_memory()
     importlib.import_module(PARTS[arguments[0]]).main()
 
 

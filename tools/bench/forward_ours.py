@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from pipeline.block import Block
 from pipeline.forward import Forwarder
+from pipeline.heap import keep_freed_memory
 from pipeline.ingest import Ingest
 from pipeline.notify import Notices, Notifier
 from pipeline.transport import Context, CurveKeys, make_keys
@@ -69,6 +70,7 @@ def source(job: Job, control: Control) -> None:
 
 def terminal(job: Job, control: Control) -> None:
     """Be the Terminal's ingest."""
+    keep_freed_memory()
     with Context(server_keys(job)) as context, Ingest("T", job["rig"], context, "tcp://127.0.0.1:0") as ingest:
         control.report(endpoint=ingest.endpoint)
         control.wait()
@@ -76,6 +78,7 @@ def terminal(job: Job, control: Control) -> None:
 
 def pilot(codec: str, job: Job, control: Control) -> None:
     """Forward."""
+    keep_freed_memory()
     with Context(client_keys(job)) as context, Forwarder("p", job["rig"], context, job["endpoint"]) as forwarder:
         forwarder.add(STREAM, codec=codec, slots=SLOTS)
         forwarder.start(STREAM)
@@ -109,6 +112,7 @@ def record(folder: Path, job: Job, control: Control, *, stream: str = STREAM) ->
     from stations.recording import SessionRecorder
     from stations.recording.intake import Intake
 
+    keep_freed_memory()
     control.report()
     with Context() as context:
         intake = Intake(f"{job['rig']}/T/", Notices(context))
