@@ -100,10 +100,9 @@ class IngestRing:
 
     def _free(self) -> int:
         writer = self._writer
-        positions = [row.position for row in writer.readers() if row.state == "lossless" and row.is_alive]
-        now = time.monotonic()
-        if positions:
-            self._taken, self._keep_until = min(positions), now + PATIENCE_S
+        slowest, now = writer.slowest, time.monotonic()
+        if slowest is not None:
+            self._taken, self._keep_until = slowest, now + PATIENCE_S
         elif now >= self._keep_until:
             return writer.slots
         return writer.slots - (writer.published - self._taken)

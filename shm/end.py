@@ -80,6 +80,12 @@ class RingEnd:
         self._check_open()
         return table.rows(self._ring)
 
+    @property
+    def slowest(self) -> int | None:
+        """Sequence that the slowest living lossless reader reads next; None if there is no such reader."""
+        self._check_open()
+        return table.slowest(self._ring)
+
     def close(self) -> None:
         """Let go of the ring."""
         raise NotImplementedError

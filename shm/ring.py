@@ -10,7 +10,7 @@ import secrets
 import time
 from contextlib import suppress
 from enum import Enum
-from functools import partial
+from functools import cache, partial
 from typing import Any, Final
 
 import numpy as np
@@ -52,6 +52,7 @@ class Role(Enum):
     OBSERVER = "observer"
 
 
+@cache
 def word(name: str) -> int:
     """Return the offset of one of the writer's words."""
     return offset_of(WORDS, name)

@@ -39,6 +39,7 @@ NAMES: Final = {
 _STATE: Final = offset_of(ENTRY, "state")
 _POSITION: Final = offset_of(ENTRY, "position")
 _GENERATIONS: Final = 2**24
+_KIND: Final = 0xFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ def pack_state(pid: int, generation: int, kind: int) -> int:
 
 def kind_of(state: int) -> int:
     """Return the kind in a state word: FREE, JOINING, ACTIVE, LOSSLESS or DEMOTED."""
-    return state & 0xFF
+    return state & _KIND
 
 
 def generation_of(state: int) -> int:
@@ -195,11 +196,21 @@ def demote(ring: Ring, index: int, state: int) -> bool:
     return True
 
 
+def slowest(ring: Ring) -> int | None:
+    """Return the position of the lossless reader that is furthest behind and lives, None if there is none."""
+    records = _records(ring)
+    waited_for = np.flatnonzero((records["state"] & _KIND) == _native.LOSSLESS).tolist()
+    alive = [index for index in waited_for if locks.is_reader_alive(ring.segment.fd, index)]
+    return min((int(records["position"][index]) for index in alive), default=None)
+
+
 def rows(ring: Ring) -> list[ReaderRow]:
     """Return every entry in use; numbers of live readers move while they are read."""
     published = ring.words.load(word("published"))
+    records = _records(ring)
     found = []
-    for index, record in enumerate(_records(ring)):
+    for index in np.flatnonzero(records["state"] & _KIND).tolist():
+        record = records[index]
         state = int(record["state"])
         if kind_of(state) == _native.FREE:
             continue

@@ -103,6 +103,20 @@ def test_joining_begins_where_no_claim_has_reached(
         assert [position] == [row.position for row in writer.readers()]
 
 
+def test_the_slowest_is_a_living_lossless_reader(ring_name: str) -> None:
+    """Whoever only looks, was left behind or has gone holds nothing up."""
+    with full(ring_name) as writer, RingReader.attach(ring_name, policy="drop_oldest", start=0):
+        assert writer.slowest is None
+        with lossless(ring_name, 3), lossless(ring_name, 1) as behind:
+            assert 1 == writer.slowest
+            behind.seek(4)
+            assert 3 == writer.slowest
+            behind.seek(0)
+            writer.write(np.full(ITEM, 4, "<i8"))
+            assert (behind.demoted, writer.slowest) == (True, 3)
+        assert writer.slowest is None
+
+
 def test_nothing_before_the_first_item_of_a_ring_is_read(ring_name: str) -> None:
     """Slots that were never written hold no items, whatever a reader asks for."""
     with (
