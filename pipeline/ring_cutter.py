@@ -1,4 +1,8 @@
-"""Cuts blocks out of a ring: compressed straight from the ring's memory, and checked afterwards."""
+"""Cuts blocks out of a ring: compressed straight from the ring's memory, and checked afterwards.
+
+Where the writer waits for us, uncompressed blocks are sent straight from there too: what the Terminal has not
+acknowledged is not overwritten.  If the writer loses its patience, the Terminal finds the checksum wrong.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +14,13 @@ import numpy as np
 from shm import OverrunError, RingObserver, RingReader
 
 from .block import Block, BlockHeader
-from .codec import checksum, encoder_of
+from .codec import Encoded, RawCodec, checksum, encoder_of
 from .stream_spec import HEADER_ROOM, ClockStamp, StreamSpec, block_items_for, dtype_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
-    from typing_extensions import Buffer
 
     from .forward_stream import Cut
 
@@ -51,14 +54,20 @@ class RingCutter:
     def block(self, cut: Cut) -> Block | None:
         """Return the block that `cut` describes; None if the writer overwrote it before it was whole."""
         if cut.count == 0:
-            return self._make(cut, "raw", b"", None)
+            return self._make(cut, Encoded("raw", b""), None)
         try:
             with self.reader.view(cut.count, at=cut.first) as run:
-                times = np.array(run.times, np.int64)
-                encoded = self._encoder.encode(self._padded_bytes(run.data), self._typesize)
+                # Whole with its checksum before the view is: that of a block which stays in the ring must be right.
+                return self._make(cut, self._encode(run.data), np.array(run.times, np.int64))
         except OverrunError:
             return None
-        return self._make(cut, encoded.codec, encoded.payload, times)
+
+    def _encode(self, items: NDArray[Any]) -> Encoded:
+        padded = self._padded_bytes(items)
+        encoded = self._encoder.encode(padded, self._typesize)
+        if encoded.codec != RawCodec.name or (self.spec.can_wait and padded is not self._padded):
+            return encoded
+        return Encoded(encoded.codec, padded.tobytes())
 
     def _padded_bytes(self, items: NDArray[Any]) -> NDArray[np.uint8]:
         """Return the bytes of a whole block; a short one is padded with zeros."""
@@ -73,8 +82,8 @@ class RingCutter:
         self._padded[flat.nbytes :] = 0
         return self._padded
 
-    def _make(self, cut: Cut, codec: str, payload: Buffer, times: NDArray[np.int64] | None) -> Block:
-        spec = self.spec
+    def _make(self, cut: Cut, encoded: Encoded, times: NDArray[np.int64] | None) -> Block:
+        spec, payload = self.spec, encoded.payload
         time_ns, period_ns, sent = 0, spec.period_ns, b""
         if times is not None:
             time_ns = int(times[0])
@@ -98,7 +107,7 @@ class RingCutter:
             period_ns=period_ns,
             dtype=spec.dtype,
             shape=spec.shape,
-            codec=codec,
+            codec=encoded.codec,
             raw_bytes=spec.raw_bytes if cut.count else 0,
             payload_bytes=memoryview(payload).nbytes,
             crc=checksum(sent, payload),

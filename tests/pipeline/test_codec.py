@@ -28,13 +28,13 @@ class TestContract:
         codec_of(name).decode_into(codec_of(name).encode(block, 2), out)
         assert np.array_equal(block, out)
 
-    def test_payload_is_memory_of_its_own(self, name: str) -> None:
-        """The ring may go round before zmq has sent it."""
+    def test_payload_is_memory_of_its_own_but_for_raw(self, name: str) -> None:
+        """The ring may go round before zmq has sent it; raw is copied by who knows that it may."""
         block = NOISE.copy()
         payload = codec_of(name).encode(block, 1)
         before = bytes(payload)
         block[:] = 0
-        assert before == bytes(payload)
+        assert (name == "raw") == (before != bytes(payload))
 
     @pytest.mark.parametrize("size", [99_999, 100_001, 1])
     def test_never_writes_beyond_out(self, name: str, size: int) -> None:
