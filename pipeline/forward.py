@@ -183,25 +183,27 @@ class Forwarder:
         return f"<Forwarder {self._pilot_id} -> {self._endpoint} {link} {len(self._feeds)} streams>"
 
     def do_work(self) -> int:
-        """Do what can be done without waiting; return how much that was."""
+        """Do what can be done without waiting; return 0 if nothing is left that could be done now."""
         now = time.monotonic()
-        work = self._do_calls() + self._watch_link(now) + self._receive(now)
+        self._do_calls()
+        self._watch_link(now)
+        self._receive(now)
         feeds = list(self._feeds.values())
         if feeds:
             self._turn = (self._turn + 1) % len(feeds)  # nobody is always first
         feeds = feeds[self._turn :] + feeds[: self._turn]
+        left = 0
         for _ in range(ROUNDS):
-            sent = sum(self._advance(feed, now) for feed in feeds)
-            work += sent
-            if not sent:
+            left = sum(self._advance(feed, now) for feed in feeds)
+            if not left:
                 break
         for feed in feeds:
             feed.release()
-        work += self._backfill(now)
+        left += self._backfill(now)
         if now >= self._count_at:
             self._count_at = now + COUNT_S
             self._count()
-        return work
+        return left
 
     def _run(self) -> None:
         self._notices = Notices(self._context)
@@ -210,8 +212,7 @@ class Forwarder:
             self._connect()
             while not self._is_closing:
                 if not self.do_work():
-                    self._notices.poll(REST_S)
-                    self._wakeup.clear()
+                    self._rest()
             self._count()
         except Exception:
             log.exception("forwarder %s died", self._pilot_id)
@@ -224,6 +225,13 @@ class Forwarder:
                 self._backfiller.close()
             self._disconnect()
             self._notices.close()
+
+    def _rest(self) -> None:
+        """Sleep until there may be a block to cut, or news: items that fill no block yet are no reason to wake up."""
+        idle_s = {stream: feed.idle_s for stream, feed in self._feeds.items()}
+        asleep = {stream for stream, seconds in idle_s.items() if seconds > 0}
+        self._notices.poll(min(REST_S, *(idle_s[stream] for stream in asleep)) if asleep else REST_S, asleep)
+        self._wakeup.clear()
 
     def _advance(self, feed: Feed, now: float) -> int:
         """Do one thing for one stream; return 1 if there was one."""
@@ -261,10 +269,8 @@ class Forwarder:
                 if self._backfiller is not None:
                     self._backfiller.durable(run, stream, birth, runs)
 
-    def _receive(self, now: float) -> int:
-        count = 0
+    def _receive(self, now: float) -> None:
         while self._socket is not None and (frames := self._socket.receive()) is not None:
-            count += 1
             try:
                 message = from_frames(frames)
             except BlockError as error:
@@ -284,11 +290,9 @@ class Forwarder:
                 if message.reason != machine.refusal:
                     log.warning("%s: the Terminal refuses the stream: %s", machine.spec.stream, message.reason)
                 machine.refused(message, now)
-        return count
 
-    def _watch_link(self, now: float) -> int:
-        events = self._socket.link_events() if self._socket is not None else []
-        for event in events:
+    def _watch_link(self, now: float) -> None:
+        for event in self._socket.link_events() if self._socket is not None else []:
             if event == "up":
                 self._set_link(True, now)
             elif event == "down" and self._is_up:
@@ -300,7 +304,6 @@ class Forwarder:
                 break
             elif event == "refused":
                 log.warning("forwarder %s: %s refuses our keys", self._pilot_id, self._endpoint)
-        return len(events)
 
     def _set_link(self, is_up: bool, now: float) -> None:
         if is_up != self._is_up:
@@ -345,12 +348,9 @@ class Forwarder:
         for meter in self._meters.values():
             meter.update()
 
-    def _do_calls(self) -> int:
-        count = 0
+    def _do_calls(self) -> None:
         while not self._calls.empty():
             self._calls.get()()
-            count += 1
-        return count
 
     def _call(self, function: Callable[[], T]) -> T:
         """Run a function on the thread that owns the rings and return its result."""

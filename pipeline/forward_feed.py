@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 LOOK_S: Final = 0.1
 """A ring that is not there, or was replaced, is looked for this often."""
+LEAD_S: Final = 0.01
+"""So long before a block should be full we listen to its source: sources hand out some milliseconds at a time."""
 SLOW_S: Final = 0.2
 """What may wait for the link when a stream is not lossless."""
 
@@ -206,6 +208,15 @@ class Feed:
     def wants_link(self) -> bool:
         """Whether more of it waits than one block."""
         return self.machine is not None and (self.machine.is_waiting or self.lag > self.machine.spec.block_items)
+
+    @property
+    def idle_s(self) -> float:
+        """Seconds for which the source, at its rate, cannot fill another block; 0 if it might at any time."""
+        machine, reader = self.machine, self.reader
+        if machine is None or reader is None or machine.spec.rate is None or machine.spec.block_items == 1:
+            return 0.0
+        missing = machine.sent + machine.spec.block_items - reader.published
+        return max(0.0, missing / machine.spec.rate - LEAD_S)
 
     def release(self) -> None:
         """Let the ring's writer overwrite what nobody will ask for again."""

@@ -159,7 +159,7 @@ class Ingest:
         return f"<Ingest {self.endpoint} {len(self._streams)} streams>"
 
     def do_work(self) -> int:
-        """Do what can be done without waiting; return how much that was."""
+        """Do what can be done without waiting; return 0 if nothing is left that could be done now."""
         now = time.monotonic()
         count = 0
         while count < BATCH and (frames := self._socket.receive()) is not None:
@@ -167,7 +167,7 @@ class Ingest:
             self._take(bytes(frames[0]), frames[1:], now)
         for stream in self._streams.values():
             self._tend(stream, now)
-        return count
+        return count // BATCH
 
     def _run(self) -> None:
         try:

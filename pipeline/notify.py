@@ -25,7 +25,7 @@ from .errors import EndpointError
 from .transport import WELCOME, Context, Poller, Socket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
 SLICE_S: Final = 0.02
 """Longest sleep between two looks at a ring (N3)."""
@@ -174,21 +174,26 @@ class Notices:
                 self._socket.subscribe(reader.segment_name.encode() + b"\0")
             self._followed[key] = _Followed(reader, endpoint)
 
-    def poll(self, timeout_s: float) -> set[str]:
+    def poll(self, timeout_s: float, asleep: Collection[str] = ()) -> set[str]:
         """Return the keys of rings that moved since they were last returned, after `timeout_s` at the latest.
 
         Returns early, maybe with nothing, for a watched socket, and after one slice (N3).
+
+        Args:
+            timeout_s: longest wait, seconds.
+            asleep: keys of rings whose news can wait until then.
         """
-        moved = self._moved()
+        moved = self._moved(asleep)
         if moved:
             return moved
-        for ring in self._followed.values():
-            ring.reader.arm()  # N2
-        moved = self._moved()
+        for key, ring in self._followed.items():
+            if key not in asleep:
+                ring.reader.arm()  # N2
+        moved = self._moved(asleep)
         if moved:
             return moved
         self.sleep(timeout_s)
-        return self._moved()
+        return self._moved(asleep)
 
     def sleep(self, timeout_s: float) -> bool:
         """Sleep until a notice or a watched socket, at most one slice; True if there was one."""
@@ -225,8 +230,8 @@ class Notices:
         self._followed.clear()
         self._socket.close()
 
-    def _moved(self) -> set[str]:
-        return {key for key, ring in self._followed.items() if ring.has_moved()}
+    def _moved(self, asleep: Collection[str]) -> set[str]:
+        return {key for key, ring in self._followed.items() if key not in asleep and ring.has_moved()}
 
     def _hear(self, frame: bytes) -> None:
         greets = frame.startswith(WELCOME)
