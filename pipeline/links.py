@@ -105,7 +105,8 @@ class Links:
         if queue is None:
             queue = self._queues[peer] = _Queue()
         size = sum(map(len, frames))
-        if len(queue.envelopes) >= MAX_QUEUED or queue.bytes + size > MAX_QUEUED_BYTES:
+        is_full = len(queue.envelopes) >= MAX_QUEUED or queue.bytes + size > MAX_QUEUED_BYTES
+        if is_full and queue.envelopes:  # one alone may be larger than the bound
             return False
         queue.envelopes.append((frames, size))
         queue.bytes += size

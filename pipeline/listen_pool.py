@@ -64,7 +64,7 @@ class ListenPool:
 
     def has_room(self, lane: Hashable, size: int) -> bool:
         """Tell whether `submit` would be within bounds for a task of `size` bytes."""
-        if self._bytes + size > MAX_BYTES:
+        if self._bytes and self._bytes + size > MAX_BYTES:  # a message larger than that has its turn alone
             return False
         found = self._lanes.get(lane)
         return len(self._lanes) < MAX_LANES if found is None else len(found.tasks) < MAX_LANE

@@ -56,6 +56,9 @@ _SOON_S: Final = 0.001
 _SLEPT_S: Final = 0.00005
 """A poll that took longer has slept: traffic is light, so one message is read and the interpreter lock given up at once
 for the listen; looking whether there is more would hold it for longer than a listen takes to start."""
+_TOGETHER: Final = 256
+_TOGETHER_BYTES: Final = 1024 * 1024
+"""Messages of one turn, and their bytes, that are handed to listens together; until then no bound counts them."""
 _LINGER_S: Final = 0.2
 """Time for what zmq has taken to leave after closing."""
 
@@ -116,6 +119,7 @@ class Switch:
         self._has_room = has_room
         self._deliveries: list[Delivery] = []
         """Messages that came in this turn go to their listens together."""
+        self._delivered_bytes = 0
         self._settled: deque[tuple[Callable[..., None], dict[str, Any]]] = deque()
         """Receipts that ended in this turn."""
         self._counter = 0
@@ -240,7 +244,7 @@ class Switch:
     def _hand_over(self) -> None:
         """Wake who waits for what came, last: a thread that is woken earlier waits for the interpreter's lock."""
         if self._deliveries:
-            deliveries, self._deliveries = self._deliveries, []
+            deliveries, self._deliveries, self._delivered_bytes = self._deliveries, [], 0
             self._accept(deliveries)
         while self._settled:
             settle, arguments = self._settled.popleft()
@@ -408,6 +412,9 @@ class Switch:
             elif not problem:
                 self._counts.delivered += 1
                 self._deliveries.append((effect.ref, effect.is_confirmed, message, size))
+                self._delivered_bytes += size
+                if len(self._deliveries) >= _TOGETHER or self._delivered_bytes >= _TOGETHER_BYTES:
+                    self._hand_over()
             elif effect.is_confirmed:
                 self.answer(effect.ref, *failure(problem))
 

@@ -73,10 +73,11 @@ def test_a_task_that_raises_ends_nothing(pool: ListenPool) -> None:
 
 
 def test_a_full_lane_has_no_room(pool: ListenPool) -> None:
-    """Bounded by tasks and by bytes, beside those that a thread has taken."""
+    """Bounded by tasks and by bytes, beside those that a thread has taken; a large message waits until it is alone."""
     gate = threading.Event()
+    assert pool.has_room("b", 2**40)
     for _ in range(MAX_LANE + 100):
-        pool.submit("a", gate.wait, 10)
+        pool.submit("a", gate.wait, 10, size=1)
     assert eventually(lambda: not pool.has_room("a", 1))
     assert pool.has_room("b", 1)
     assert not pool.has_room("b", 2**40)
