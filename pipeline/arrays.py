@@ -34,6 +34,7 @@ MAX_DEPTH: Final = 100
 MAX_HEADER_BYTES: Final = 64 * 1024
 """Of one array's header: a dtype of a few thousand fields."""
 
+_LARGE: Final = 64 * 1024
 _NPY_START: Final = 12
 """Bytes of a `.npy` file up to its header: magic, version, length of the header."""
 _MAX_NPY_HEADER: Final = 10_000
@@ -76,7 +77,7 @@ class PackedArray:
             raise UnsendableError(f"arrays of dtype {array.dtype} hold Python objects and cannot be sent")
         if array.dtype.kind == "V" and not issubclass(array.dtype.type, np.void):
             raise UnsendableError(f"arrays of dtype {array.dtype} cannot be sent: numpy itself does not know it")
-        data = array.tobytes()
+        data = _bytes_of(array)
         if compress and data:
             smaller = bytes(_blosc.encode(np.frombuffer(data, np.uint8), array.dtype.itemsize))
             if len(smaller) < len(data):
@@ -154,6 +155,14 @@ class PackedArray:
 
     def __repr__(self) -> str:
         return f"<PackedArray {self.shape} {self.dtype} {self.codec} {len(self.data)} bytes>"
+
+
+def _bytes_of(array: NDArray[Any]) -> Buffer:
+    """Copy the bytes of an array; of a large one while other threads run, as `tobytes` does not."""
+    if array.nbytes < _LARGE:
+        return array.tobytes()
+    data = np.array(array, order="C", subok=False)
+    return data.reshape(-1).view(np.uint8).data
 
 
 def expand_arrays(value: Any, depth: int = MAX_DEPTH) -> Any:

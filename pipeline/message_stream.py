@@ -7,40 +7,27 @@ here go through a ring too where the recipient is on this machine.
 from __future__ import annotations
 
 import contextlib
-import copy
-import logging
 import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
-import msgspec
-import numpy as np
-
-from shm import ShmError
-
-from .errors import ClosedError, OutcomeError
-from .log import RateLimit
-from .receipt import State
+from .errors import ClosedError
 from .stream_batch import Batcher
-from .stream_ring import ArrayRing, is_large, ring_name
-from .value import encode_frames
-from .wire import VERSION, Outcome
+from .stream_item import freeze
+from .stream_ring import ArrayRing
+from .stream_sender import BatchSender, Fate
 
 if TYPE_CHECKING:
     from .node import NetNode
 
 Q_SIZE: Final = 1024
 """Items that may wait unless `q_size` says otherwise."""
+MAX_WAITING_BYTES: Final = 256 * 1024 * 1024
+"""Of all items that wait; one alone may have more."""
 PUT_S: Final = 1.0
 """Longest wait of `put` for room."""
 _LEAVE_S: Final = 2.0
-_TRY_S: Final = 5.0
-"""How long a batch is tried before it is sent anew."""
-
-
-_log: Final = logging.getLogger(__name__)
-_log.addFilter(RateLimit())
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +69,13 @@ class MessageStream:
         self.key = key
         self._node = node
         self._to = to
-        self._headers = headers
+        self._ring = ArrayRing(node.id, id)
+        self._sender = BatchSender(node, self._ring, to=to, key=key, headers=headers)
         self._batcher = Batcher(min_size)
         self._q_size = q_size
         self._news = threading.Condition()
         self._put = self._arrived = self._failed = self._unknown = self._overflowed = self._batches = 0
-        self._under_way = 0
         self._is_closing = False
-        self._ring: ArrayRing | None = None
-        self._has_tried_ring = False
         self._thread = threading.Thread(target=self._run, name=f"{node.id}.stream", daemon=True)
         self._thread.start()
 
@@ -102,20 +87,23 @@ class MessageStream:
 
         Raises:
             ClosedError: the stream has ended.
+            DuplicateIdError: another node has our id, so that nothing can be sent.
             UnsendableError: the item cannot be sent; the text names the path.
         """
         if isinstance(item, str) and item == "END":
             self.end()
             return True
-        item = keep(item)
+        if self._node.problem is not None:
+            raise self._node.problem
+        frozen, nbytes = freeze(item)  # not under the lock: nobody waits for another's copy
         with self._news:
-            if not self._news.wait_for(lambda: self._is_closing or len(self._batcher) < self._q_size, timeout_s):
+            if not self._news.wait_for(lambda: self._is_closing or self._has_room(nbytes), timeout_s):
                 self._overflowed += 1
                 return False
             if self._is_closing:
                 raise ClosedError(f"the stream {self.id} of {self._node.id} has ended; it takes no more items")
             self._put += 1
-            self._batcher.put(item, time.monotonic())
+            self._batcher.put(frozen, time.monotonic(), nbytes)
             self._news.notify_all()
         return True
 
@@ -136,9 +124,7 @@ class MessageStream:
             is_done = self._batcher.is_done
         self._node.release()
         self._thread.join(_LEAVE_S)
-        if self._ring is not None:
-            self._ring.close()
-            self._ring = None
+        self._ring.close()
         return is_done
 
     def statistics(self) -> StreamStatistics:
@@ -146,7 +132,7 @@ class MessageStream:
         with self._news:
             return StreamStatistics(
                 self._put, self._arrived, self._failed, self._unknown, self._overflowed,
-                len(self._batcher) + self._under_way, self._batches,
+                len(self._batcher) + self._batcher.under_way, self._batches,
             )  # fmt: skip
 
     @property
@@ -163,10 +149,14 @@ class MessageStream:
     def __repr__(self) -> str:
         return f"<MessageStream {self.id} of {self._node.id}: {self.key} to {self._to}, {len(self._batcher)} waiting>"
 
+    def _has_room(self, nbytes: int) -> bool:
+        waiting = len(self._batcher)
+        return not waiting or (waiting < self._q_size and self._batcher.nbytes + nbytes <= MAX_WAITING_BYTES)
+
     def _run(self) -> None:
         with contextlib.suppress(ClosedError):  # released before everything had gone
             while (batch := self._next()) is not None:
-                self._send(batch)
+                self._settle(len(batch), self._sender.deliver(batch))
 
     def _next(self) -> list[Any] | None:
         """Wait for a batch; None when the stream has ended and everything has gone."""
@@ -174,84 +164,29 @@ class MessageStream:
             while not self._batcher.is_done:
                 batch = self._batcher.take(time.monotonic())
                 if batch:
-                    self._under_way = len(batch)
                     self._news.notify_all()
                     return batch
                 due = self._batcher.next_due
                 self._news.wait(None if due is None else max(0.0, due - time.monotonic()))
         return None
 
-    def _send(self, batch: list[Any]) -> None:
-        state, bad = self._deliver(batch)
-        again: list[Any] = []
+    def _settle(self, count: int, fate: Fate) -> None:
         with self._news:
             self._batches += 1
-            if state == "done":
-                self._failed += bad
-                self._arrived += len(batch) - bad
-            elif state == "expired" and not self._node.is_released:
-                again = batch  # it has not run and will not: no item can arrive twice
-            elif state == "unknown":
-                self._unknown += len(batch)
+            if fate.end == "again" and not self._node.is_released:
+                self._batcher.again()
+            elif fate.end == "too_much":
+                self._batcher.again(most=count // 2)
             else:
-                self._failed += len(batch)
-            self._under_way = 0
-            self._batcher.settled(again, time.monotonic())
+                self._count(count, fate)
+                self._batcher.settled()
             self._news.notify_all()
 
-    def _deliver(self, batch: list[Any]) -> tuple[State, int]:
-        """Send a batch and wait for its end; return it, and how many items the recipient says have failed."""
-        try:
-            receipt = self._node.send(self._to, "STREAM", self._value(batch), deadline_s=_TRY_S)
-        except ClosedError:
-            raise
-        except Exception:  # whatever it is, the stream goes on and the items are counted
-            _log.warning("%r: a batch of %d items could not be sent", self, len(batch), exc_info=True)
-            return "failed", 0
-        state = receipt.wait()
-        if state != "done":
-            return state, 0
-        said = receipt.result(0)
-        bad = said.get("failed") if isinstance(said, dict) else None
-        return state, min(len(batch), bad) if isinstance(bad, int) else len(batch)
-
-    def _value(self, batch: list[Any]) -> dict[str, Any]:
-        payload, places = list(batch), {}
-        ring = self._ring_for(batch)
-        if ring is not None:
-            large = [index for index, item in enumerate(batch) if ring.takes(item)][: ring.room]
-            for index in large:
-                places[index] = msgspec.to_builtins(ring.put(batch[index]))
-                payload[index] = None
-        return {"inner_key": self.key, "headers": self._headers, "payload": payload, "places": places}
-
-    def _ring_for(self, batch: list[Any]) -> ArrayRing | None:
-        """Return the ring, made and tried out for the first large array; None if the recipient does not see it."""
-        if self._ring is None and not self._has_tried_ring:
-            first = next(filter(is_large, batch), None)
-            if first is not None:
-                self._has_tried_ring = True
-                self._ring = self._try_ring(first)
-        return self._ring
-
-    def _try_ring(self, first: np.ndarray[Any, Any]) -> ArrayRing | None:
-        try:
-            ring = ArrayRing(ring_name(self._node.id, self.id), first)
-        except ShmError:
-            return None
-        opening = {"inner_key": self.key, "opening": {"ring": ring.name, "birth": ring.birth}}
-        with contextlib.suppress(OutcomeError):
-            if self._node.request(self._to, "STREAM", opening, timeout_s=_TRY_S)["ring"]:
-                return ring
-        ring.close()
-        return None
-
-
-def keep(item: Any) -> Any:
-    """Return an item as it is now: changing it after it was put in changes nothing, and what cannot be sent is refused.
-
-    Raises:
-        UnsendableError: it cannot be sent.
-    """
-    encode_frames(Outcome(VERSION, item))
-    return item if isinstance(item, str | bytes | int | float | None) else copy.deepcopy(item)
+    def _count(self, count: int, fate: Fate) -> None:
+        if fate.end == "done":
+            self._failed += fate.failed
+            self._arrived += count - fate.failed
+        elif fate.end == "unknown":
+            self._unknown += count
+        else:
+            self._failed += count

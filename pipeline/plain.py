@@ -127,7 +127,7 @@ class Plainer:
             self._refuse(f"a {type(value).__name__} in a set")
         if isinstance(value, dict):
             return self._dict(value)
-        fields = _fields(value)
+        fields = fields_of(value)
         if fields is None:
             self._refuse(f"a {type(value).__name__}")
         plain = {}
@@ -249,7 +249,7 @@ def _has_python_kind(value: Any) -> bool:
     )
 
 
-def _fields(value: Any) -> list[tuple[str, str]] | None:
+def fields_of(value: Any) -> list[tuple[str, str]] | None:
     """Return what the fields of a dataclass or Struct are called on the wire and here; None if it is neither."""
     if isinstance(value, msgspec.Struct):
         return [(field.encode_name, field.name) for field in msgspec.structs.fields(value)]

@@ -1,140 +1,136 @@
 """Arrays of a stream of messages, where both ends share memory: through a ring, not through sockets.
 
-The sender puts arrays into a ring of blobs named after itself and the stream and sends where they are; the recipient
-copies them out and looks whether they were still whole.  Whether both see the same memory is found out by trying.
+The sender writes the large arrays of a batch into a ring of blobs named after itself and the stream, one blob a batch,
+and sends where they are; the recipient copies them out before it runs anything.  If it cannot, because it is on another
+machine or came too late, it says so, and the batch comes again in the message: no array is lost by the ring.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections import OrderedDict
-from typing import Any, Final, TypeGuard
+from collections.abc import Iterator
+from typing import Any, Final
 
 import msgspec
-import numpy as np
 
-from shm import BlobReader, BlobWriter, ShmError
+from shm import BlobWriter, ShmError
 
 from .arrays import PackedArray
-from .errors import MalformedError
 
 LEAST: Final = 16 * 1024
 """Smaller arrays travel in the message."""
-SLOTS: Final = 512
-"""Two batches: one under way, one being written."""
-MAX_RING_BYTES: Final = 256 * 1024 * 1024
-MAX_RINGS: Final = 64
-"""Rings that a recipient has open at once."""
+SLOTS: Final = 2
+"""One batch is under way at a time."""
+FIRST_BYTES: Final = 256 * 1024
+"""Of a slot, at least."""
+MOST_BYTES: Final = 128 * 1024 * 1024
+"""Of a slot, at most; a batch of more travels in the message."""
+FIRST_PAUSE_S: Final = 1.0
+"""How long nothing goes through a ring after the recipient did not see it; doubles ..."""
+LONGEST_PAUSE_S: Final = 60.0
+"""... up to this."""
 PREFIX: Final = "messages"
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where an array is."""
+    """Where one array belongs, and where it is."""
 
-    ring: str
-    birth: int
-    sequence: int
+    where: list[Any]
+    """Index of the item in the batch, then its key if the item is a dict."""
+    start: int
+    """First byte in the blob."""
+    stop: int
     header: bytes
     """`arrays.ArrayHeader`: dtype and shape."""
 
 
-def ring_name(sender: str, stream: str) -> str:
-    """Return the full name of a stream's ring."""
-    return f"{PREFIX}/{sender}/{stream}"
+class Blob(msgspec.Struct, frozen=True):
+    """The arrays of a batch that are in a ring."""
 
-
-def is_large(item: object) -> TypeGuard[np.ndarray[Any, Any]]:
-    """Tell whether an item is an array that is worth a ring."""
-    return isinstance(item, np.ndarray) and item.nbytes >= LEAST and not item.dtype.hasobject
+    ring: str
+    birth: int
+    """Names the generation of the ring."""
+    sequence: int
+    places: list[Place]
 
 
 class ArrayRing:
-    """The sender's end; made for the first array, which says how large the others may be."""
+    """The sender's end: made when there is a large array, made anew for larger batches."""
 
-    def __init__(self, name: str, first: np.ndarray[Any, Any]) -> None:
-        """Make the ring.
+    def __init__(self, sender: str, stream: str) -> None:
+        self.name = f"{PREFIX}/{sender}/{stream}"
+        self._ring: BlobWriter | None = None
+        self._pause_s = FIRST_PAUSE_S
+        self._closed_until = 0.0
 
-        Raises:
-            ShmError: it cannot be made.
+    def put(self, batch: list[Any], now: float) -> tuple[list[Any], Blob | None]:
+        """Write the large arrays of a batch.
+
+        Returns:
+            The batch with None in their places, and where they are; the batch itself and None if nothing goes this way.
         """
-        slots = max(2, min(SLOTS, MAX_RING_BYTES // first.nbytes))
-        self._ring = BlobWriter.create(name, max_bytes=first.nbytes, slots=slots)
-        self.room = self._ring.slots // 2
-        """Arrays of one batch that fit without overwriting those of the batch before."""
+        found = list(_large(batch))
+        nbytes = sum(array.nbytes for _, array in found)
+        ring = self._fit(nbytes, now) if found else None
+        if ring is None:
+            return batch, None
+        sequence, places, start = ring.write(*(array.data for _, array in found)), [], 0
+        for where, array in found:
+            places.append(Place(where, start, start + array.nbytes, array.header(0)))
+            start += array.nbytes
+        return _without(batch, places), Blob(ring.name, ring.birth, sequence, places)
 
-    @property
-    def birth(self) -> int:
-        """Names this generation of the ring."""
-        return self._ring.birth
+    def seen(self) -> None:
+        """The recipient has read from it."""
+        self._pause_s = FIRST_PAUSE_S
 
-    @property
-    def name(self) -> str:
-        """Full name."""
-        return self._ring.name
-
-    def takes(self, item: object) -> bool:
-        """Tell whether an item can go through this ring."""
-        return (
-            isinstance(item, np.ndarray) and LEAST <= item.nbytes <= self._ring.max_bytes and not item.dtype.hasobject
-        )
-
-    def put(self, array: np.ndarray[Any, Any]) -> Place:
-        """Write an array; return where it is."""
-        packed = PackedArray.pack(array)
-        return Place(self.name, self.birth, self._ring.write(packed.data), packed.header(0))
+    def unseen(self, now: float) -> None:
+        """The recipient could not: leave it alone for a while."""
+        self.close()
+        self._closed_until = now + self._pause_s
+        self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
 
     def close(self) -> None:
         """End the ring and take its name away."""
-        self._ring.close()
+        if self._ring is not None:
+            self._ring.close()
+            self._ring = None
 
-
-class ArrayRings:
-    """The recipient's end: rings of other nodes, opened when they are first named."""
-
-    def __init__(self) -> None:
-        self._open: OrderedDict[str, BlobReader] = OrderedDict()
-
-    def has(self, sender: str, name: str, birth: int) -> bool:
-        """Tell whether this machine's memory holds a ring of that sender."""
+    def _fit(self, nbytes: int, now: float) -> BlobWriter | None:
+        """Return a ring with room for so many bytes, None if there is none now."""
+        if self._ring is not None and nbytes <= self._ring.max_bytes:
+            return self._ring
+        if nbytes > MOST_BYTES or now < self._closed_until:
+            return None
+        self.close()  # the batch before has its end: nobody reads there any more
         try:
-            return self._reader(sender, name, birth) is not None
-        except MalformedError:
-            return False
+            self._ring = BlobWriter.create(
+                self.name, max_bytes=max(FIRST_BYTES, 1 << (nbytes - 1).bit_length()), slots=SLOTS
+            )
+        except ShmError:
+            self.unseen(now)
+        return self._ring
 
-    def take(self, sender: str, place: Place) -> np.ndarray[Any, Any]:
-        """Copy an array out.
 
-        Raises:
-            MalformedError: the place is not one of that sender's, or the array was overwritten.
-        """
-        reader = self._reader(sender, place.ring, place.birth)
-        if reader is None:
-            raise MalformedError(f"there is no ring {place.ring} of birth {place.birth:016x} on this machine")
-        try:
-            with reader.view(1, at=place.sequence) as run:
-                data = bytes(run.data[0])
-        except (ShmError, ValueError) as error:
-            raise MalformedError(f"an array of {place.ring} cannot be read: {error}") from error
-        return PackedArray.unpack(memoryview(place.header), [data]).expand()
+def _large(batch: list[Any]) -> Iterator[tuple[list[Any], PackedArray]]:
+    """Yield the arrays that are worth a ring, items or values of items, with where they are."""
+    for index, item in enumerate(batch):
+        if _is_large(item):
+            yield [index], item
+        elif type(item) is dict:
+            yield from (([index, key], value) for key, value in item.items() if type(key) is str and _is_large(value))
 
-    def close(self) -> None:
-        """Let go of all rings."""
-        while self._open:
-            self._open.popitem()[1].close()
 
-    def _reader(self, sender: str, name: str, birth: int) -> BlobReader | None:
-        if not name.startswith(f"{PREFIX}/{sender}/"):
-            raise MalformedError(f"ring {name!r} is none of {sender}'s")
-        known = self._open.get(name)
-        if known is not None and not known.is_superseded and known.birth == birth:
-            self._open.move_to_end(name)
-            return known
-        if known is not None:
-            self._open.pop(name).close()
-        with contextlib.suppress(ShmError):
-            reader = BlobReader.attach(name, policy="latest", reader="messages")
-            self._open[name] = reader
-            while len(self._open) > MAX_RINGS:
-                self._open.popitem(last=False)[1].close()
-            return reader if reader.birth == birth else None
-        return None
+def _is_large(value: object) -> bool:
+    return isinstance(value, PackedArray) and value.nbytes >= LEAST
+
+
+def _without(batch: list[Any], places: list[Place]) -> list[Any]:
+    """Return a copy of the batch with None at the places."""
+    rest = list(batch)
+    for place in places:
+        index, *key = place.where
+        if key:
+            rest[index] = {**rest[index], key[0]: None}
+        else:
+            rest[index] = None
+    return rest

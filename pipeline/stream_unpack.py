@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -12,7 +11,8 @@ import msgspec
 from .log import RateLimit
 from .message import Message
 from .stream_batch import MAX_BATCH
-from .stream_ring import ArrayRings, Place
+from .stream_ring import Blob
+from .stream_rings import ArrayRings
 
 _log: Final = logging.getLogger(__name__)
 _log.addFilter(RateLimit())
@@ -21,22 +21,14 @@ _OWN: Final = frozenset(
 )
 
 
-class Opening(msgspec.Struct, frozen=True):
-    """The first STREAM of a sender that has a ring: is it visible here?"""
-
-    ring: str
-    birth: int
-
-
 class StreamBatch(msgspec.Struct, frozen=True):
     """The value of a STREAM."""
 
     inner_key: str
     headers: dict[str, Any] = {}
     payload: list[Any] = []
-    places: dict[int, Place] = {}
-    """Items that are in a ring, by their index in `payload`."""
-    opening: Opening | None = None
+    blob: Blob | None = None
+    """Arrays of the payload that are in a ring."""
 
 
 class StreamUnpacker:
@@ -45,55 +37,49 @@ class StreamUnpacker:
     def __init__(self, listens: Mapping[str, Callable[[Message], Any]]) -> None:
         self._listens = listens
         self._rings = ArrayRings()
-        self._lock = threading.Lock()
 
     def l_stream(self, message: Message) -> dict[str, Any]:
         """Take a STREAM apart.
 
         Returns:
-            `ring`: whether the sender's ring is visible here; `failed`: items whose listen raised, or that could not be
-            read; `error`: what the first of them said.
+            `failed`: items whose listen raised; `error`: what the first of them said.  Or `ring` False: arrays in the
+            sender's ring cannot be read here, so nothing was run.
 
         Raises:
             ValidationError: the value is no batch.
             ValueError: it has too many items.
+            MalformedError: it names a ring or places that are none of the sender's.
             LookupError: there is no listen for its `inner_key`.
         """
         batch = msgspec.convert(message.value, StreamBatch, strict=False)
         if len(batch.payload) > MAX_BATCH:
             raise ValueError(f"a batch of {len(batch.payload)} items; at most {MAX_BATCH}")
-        sender = str(message.sender)
-        if batch.opening is not None:
-            with self._lock:
-                return {"ring": self._rings.has(sender, batch.opening.ring, batch.opening.birth)}
         listen = self._listens.get(batch.inner_key)
         if listen is None:
             raise LookupError(f"no listen for {batch.inner_key!r}; there are {', '.join(sorted(self._listens))}")
-        errors = [error for index in range(len(batch.payload)) if (error := self._take(message, batch, index, listen))]
+        if batch.blob is not None and not self._rings.fill(str(message.sender), batch.payload, batch.blob):
+            return {"ring": False}
+        errors = [error for index in range(len(batch.payload)) if (error := _run(message, batch, index, listen))]
         return {"failed": len(errors), "error": errors[0] if errors else ""}
 
     def close(self) -> None:
         """Let go of all rings."""
-        with self._lock:
-            self._rings.close()
-
-    def _take(self, message: Message, batch: StreamBatch, index: int, listen: Callable[[Message], Any]) -> str:
-        """Call the listen for one item; return what went wrong, if anything."""
-        try:
-            value = batch.payload[index]
-            if index in batch.places:
-                with self._lock:
-                    value = self._rings.take(str(message.sender), batch.places[index])
-            listen(_item(message, batch, index, value))
-        except Exception as error:  # one item's trouble is not the others'
-            _log.warning("item %d of %s from %s: %s", index, batch.inner_key, message.sender, error, exc_info=True)
-            return f"{type(error).__name__}: {error}"
-        return ""
+        self._rings.close()
 
 
-def _item(message: Message, batch: StreamBatch, index: int, value: Any) -> Message:
+def _run(message: Message, batch: StreamBatch, index: int, listen: Callable[[Message], Any]) -> str:
+    """Call the listen for one item; return what went wrong, if anything."""
+    try:
+        listen(_item(message, batch, index))
+    except Exception as error:  # one item's trouble is not the others'
+        _log.warning("item %d of %s from %s: %s", index, batch.inner_key, message.sender, error, exc_info=True)
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def _item(message: Message, batch: StreamBatch, index: int) -> Message:
     """Return the message of one item: headers join a dict, and are attributes of anything else."""
-    attributes: dict[str, Any] = {}
+    value, attributes = batch.payload[index], {}
     if isinstance(value, dict):
         value = {**batch.headers, **value}
     else:

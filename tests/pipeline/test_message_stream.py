@@ -12,36 +12,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.breaking_link import BreakingLink
+from support.message_streams import Ends
 from support.waiting import eventually
 
-from pipeline import AddressError, ClosedError, Hub, Message, NetNode, Pace, UnsendableError
-from pipeline.errors import MalformedError
+from pipeline import (
+    AddressError,
+    ClosedError,
+    DuplicateIdError,
+    Message,
+    NetNode,
+    UnsendableError,
+    message_stream,
+)
 from pipeline.message_stream import MessageStream
-from pipeline.stream_batch import MAX_BATCH, Batcher
-from pipeline.stream_ring import LEAST, ArrayRing, ArrayRings, Place
-from pipeline.transport import port_of
-
-QUICK = Pace(beat_s=0.1, late_s=0.3, lost_s=0.7)
-
-
-class Ends:
-    """A station, a recipient behind it, and a node that streams to it."""
-
-    def __init__(self, stack: ExitStack) -> None:
-        self._stack = stack
-        self.heard: list[Message] = []
-        self.station = stack.enter_context(Hub("T", {"K": self.heard.append}, listen_endpoint="tcp://127.0.0.1:0"))
-        self.port = port_of(self.station.endpoint)
-        self.source = self.node("p1.task")
-
-    def node(self, name: str, listens: dict[str, Any] | None = None, port: int = 0) -> NetNode:
-        node = NetNode(name, "T", port or self.port, listens, pace=QUICK)
-        self._stack.callback(node.release)
-        assert node.wait_connected(5)
-        return node
-
-    def values(self) -> list[Any]:
-        return [message.value for message in self.heard]
+from pipeline.stream_batch import MAX_BATCH, MAX_BATCH_BYTES, Batcher
 
 
 @pytest.fixture
@@ -77,7 +61,7 @@ def test_items_leave_once_and_in_order(steps: list[str], min_size: int) -> None:
             batcher.end()
         elif under_way:
             arrived += under_way if step == "settle" else []
-            batcher.settled(under_way if step == "lose" else (), now)
+            batcher.settled() if step == "settle" else batcher.again()
             under_way = []
         take()
         assert arrived == list(range(len(arrived)))
@@ -108,6 +92,33 @@ def test_a_batch_goes_by_size_by_time_and_at_the_end() -> None:
     batcher.put(7, 2.0)
     batcher.end()
     assert batcher.take(2.0) == [7]
+
+
+def test_a_batch_has_few_bytes_or_one_item() -> None:
+    """A slow link gets it across before it is tried again; a large item goes alone, none overtakes it."""
+    batcher = Batcher(1)
+    sizes = [MAX_BATCH_BYTES // 2, MAX_BATCH_BYTES // 2, 1, 3 * MAX_BATCH_BYTES, 1]
+    for n, nbytes in enumerate(sizes):
+        batcher.put(n, 0.0, nbytes)
+    assert batcher.nbytes == sum(sizes)
+    took = []
+    while batch := batcher.take(0.0):
+        took.append(batch)
+        batcher.settled()
+    assert took == [[0, 1], [2], [3], [4]]
+    assert batcher.nbytes == 0
+
+
+def test_a_batch_that_is_too_much_goes_in_parts() -> None:
+    """At most so many together the next time, then as many as ever."""
+    batcher = Batcher(1)
+    for n in range(10):
+        batcher.put(n, 0.0)
+    assert batcher.take(0.0) == list(range(10))
+    batcher.again(most=5)
+    assert batcher.take(0.0) == [0, 1, 2, 3, 4]
+    batcher.settled()
+    assert batcher.take(0.0) == [5, 6, 7, 8, 9]
 
 
 # ---- over sockets ---------------------------------------------------------------------------------------------------
@@ -230,6 +241,43 @@ def test_a_recipient_that_answers_otherwise_fails_the_items(ends: Ends) -> None:
     assert stream.statistics().failed == 2
 
 
+def test_a_batch_that_is_too_much_for_one_message_goes_in_several(ends: Ends) -> None:
+    """Each of these items can be sent; 40 of them hold more sets than a message may."""
+    items = [[{n, m} for m in range(200)] for n in range(40)]
+    with ends.source.get_stream("sets", "K", min_size=40) as stream:
+        for item in items:
+            stream.put(item)
+    assert ends.values() == items
+    assert stream.statistics().batches > 1
+
+
+def test_a_stream_whose_name_is_taken_says_so(ends: Ends) -> None:
+    """The second of two streams under one name refuses items instead of failing them."""
+    with ends.source.get_stream("twice", "K") as first:
+        first.put(1)
+        assert eventually(lambda: first.statistics().arrived == 1)
+        second = ends.source.get_stream("twice", "K")
+        assert eventually(lambda: second._node.problem is not None)
+        with pytest.raises(DuplicateIdError, match=r"p1\.task_twice"):
+            second.put(2)
+        second.close()
+        first.put(3)
+    assert ends.values() == [1, 3]
+
+
+def test_waiting_items_are_bounded_in_bytes_too(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A queue of 1024 images would take the memory of the machine; one item always has room."""
+    monkeypatch.setattr(message_stream, "MAX_WAITING_BYTES", 1000)
+    stream = ends.source.get_stream("heavy", "K", min_size=1000, to="T.late")
+    assert stream.put(bytes(2000), timeout_s=0.0)
+    assert not stream.put(bytes(10), timeout_s=0.0)
+    assert stream.overflowed == 1
+    late = ends.node("T.late", {"K": ends.heard.append})
+    assert stream.close()
+    assert late.is_connected
+    assert ends.values() == [bytes(2000)]
+
+
 def test_a_node_without_a_station_says_so() -> None:
     """There is nobody to stream to."""
     node = NetNode("alone", None, None, router_port=0)
@@ -240,59 +288,7 @@ def test_a_node_without_a_station_says_so() -> None:
         node.release()
 
 
-# ---- arrays ---------------------------------------------------------------------------------------------------------
-
-ARRAYS = [
-    np.arange(LEAST, dtype="<i2"),
-    np.random.default_rng(1).normal(size=(64, 48)),
-    np.arange(LEAST, dtype=">f4").reshape(128, -1)[:, ::2],
-    np.zeros(2048, dtype=[("t", "<i8"), ("x", "<f4", (3,))]),
-    np.arange(5, dtype="u1"),
-]
-
-
-def test_arrays_go_through_a_ring_on_this_machine(ends: Ends) -> None:
-    """They come back as they were, whatever their dtype and layout; a small one travels in the message."""
-    with ends.source.get_stream("images", "K", min_size=2) as stream:
-        for array in ARRAYS:
-            stream.put(array)
-        assert eventually(lambda: len(ends.heard) == len(ARRAYS), 10)
-        assert stream._ring is not None
-        published = stream._ring._ring.published
-    assert published >= 2
-    for sent, came in zip(ARRAYS, ends.values(), strict=True):
-        assert came.dtype == sent.dtype
-        np.testing.assert_array_equal(came, sent)
-
-
-def test_where_memory_is_not_shared_arrays_travel_in_the_message(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The recipient that does not see the ring says so, and gets buffers."""
-    monkeypatch.setattr(ArrayRings, "has", lambda *_: False)
-    with ends.source.get_stream("far", "K") as stream:
-        stream.put(ARRAYS[1])
-    assert stream._ring is None
-    np.testing.assert_array_equal(ends.values()[0], ARRAYS[1])
-
-
-def test_an_overwritten_array_is_refused_not_torn(ring_name: str) -> None:
-    """A place that was written over names its ring; a ring that is not the sender's is not opened."""
-    sender = "p1.task"
-    name = f"messages/{sender}/{ring_name}"
-    ring, rings = ArrayRing(name, ARRAYS[1]), ArrayRings()
-    try:
-        first = ring.put(ARRAYS[1])
-        np.testing.assert_array_equal(rings.take(sender, first), ARRAYS[1])
-        for _ in range(2 * ring._ring.slots):
-            ring.put(ARRAYS[1])
-        with pytest.raises(MalformedError, match="is gone"):
-            rings.take(sender, first)
-        with pytest.raises(MalformedError, match="none of"):
-            rings.take("somebody", first)
-        with pytest.raises(MalformedError, match="no ring"):
-            rings.take(sender, Place(name + "x", 1, 0, b""))
-    finally:
-        rings.close()
-        ring.close()
+# ---- text ------------------------------------------------------------------------------------------------------------
 
 
 def test_a_stream_tells_about_itself(ends: Ends) -> None:
