@@ -11,6 +11,7 @@ import secrets
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Final, NamedTuple, Self
 
 from .effects import Buffer, Ref
@@ -108,7 +109,8 @@ class Hub:
         self.id = id
         self.listens: dict[str, Listen] = {}
         self._unpacker = StreamUnpacker(self.listens)
-        self.listens.update({"STREAM": self._unpacker.l_stream, **(listens or {})})
+        built_in: dict[str, Listen] = {"STREAM": self._unpacker.l_stream, "STATISTICS": self.l_statistics}
+        self.listens.update({**built_in, **(listens or {})})
         self.push_id = push_id or None
         self.expand_on_receive = expand_on_receive
         boot, now, name = secrets.randbits(64) | 1, time.monotonic(), check_address(id)
@@ -178,6 +180,10 @@ class Hub:
     def statistics(self) -> HubStatistics:
         """Return what passed, was refused and was lost so far."""
         return self._counts.snapshot(unsettled=len(self._switch.unsettled), queued=self._links.queued)
+
+    def l_statistics(self, _message: Message) -> dict[str, int]:
+        """Answer what `statistics` returns, by name: a listen of every node."""
+        return asdict(self.statistics())
 
     def on_peer(self, call: PeerCallback) -> None:
         """Call with (id, `PeerState`, boot) whenever a neighbour joins, is late, is lost or restarts.

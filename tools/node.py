@@ -9,7 +9,7 @@ import click
 
 from .reach import connected, find_place, is_departed, reach_options, unknown_address
 from .table import cell, print_json, print_table
-from .tree import Entry, read_tree
+from .tree import Entry, ask_statistics, read_tree
 
 COLUMNS: Final = ("address", "state", "silent s", "pid", "boot")
 PEER_COLUMNS: Final = ("address", "state", "silent s", "boot", "")
@@ -48,33 +48,31 @@ def list_(rig: str | None, at: str | None, as_json: bool) -> None:
 def info(address: str, rig: str | None, at: str | None, as_json: bool) -> None:
     """Show all that is known of ADDRESS.
 
-    Where it is and whether it lives; of a station, also who is connected to it, and what it has counted since it
-    started; of a Pilot, how its machine's clocks stand beside the Terminal's.
+    Where it is, whether it lives, and what it has counted since it started; of a station, also who is connected to it;
+    of a Pilot, how its machine's clocks stand beside the Terminal's.
     """
     place = find_place(rig, at)
     with connected(place) as ours:
-        root = read_tree(ours, place.station)
-    entries = {entry.address: entry for _, entry in root.walk()}
-    if address not in entries:
-        raise unknown_address(address, entries)
-    entry = entries[address]
+        entries = {entry.address: entry for _, entry in read_tree(ours, place.station).walk()}
+        if address not in entries:
+            raise unknown_address(address, entries)
+        entry = entries[address]
+        ask_statistics(ours, entry)
     answer = entry.answer or {}
-    counted = answer.get("statistics", {})
     peers = [peer for peer in answer.get("peers", []) if not is_departed(peer["id"], peer["state"])]
     peers = [peer for peer in peers if peer["id"] != ours.id]
     peers.sort(key=lambda peer: (not peer["is_upstream"], peer["id"]))
     if as_json:
         said = {name: value for name, value in entry.greeting.items() if name != "id"}
-        print_json(entry.to_json() | said | {"peers": peers, "statistics": counted})
+        print_json(entry.to_json() | said | {"peers": peers, "statistics": entry.statistics})
         return
     show(entry)
-    if entry.answer is None:
-        return
     if peers:
         click.echo()
         print_table([peer_row(peer) for peer in peers], PEER_COLUMNS)
-    click.echo()
-    show_values({key.replace("_", " "): value for key, value in counted.items()})
+    if entry.statistics:
+        click.echo()
+        show_values({key.replace("_", " "): value for key, value in entry.statistics.items()})
 
 
 def show(entry: Entry) -> None:

@@ -39,6 +39,9 @@ class Entry:
     """What the top knows of its clock: `pipeline.clock_prober.ClockState`; None if it does not ask it."""
     below: list[Entry] = field(default_factory=list)
 
+    statistics: Mapping[str, Any] = field(default_factory=dict)
+    """What it has counted; a station says so with its answer, others when they are asked (`ask_statistics`)."""
+
     def walk(self, depth: int = 0) -> Iterator[tuple[int, Entry]]:
         """Yield this entry and all below it with their depths, in order."""
         yield depth, self
@@ -69,6 +72,7 @@ def read_tree(node: NetNode, entry_station: str) -> Entry:
     """
     top, answer = _climb(node, entry_station)
     root = Entry(top, "ALIVE", pid=_number(answer, "pid"), boot=_text(answer, "boot"), answer=answer)
+    root.statistics = (answer or {}).get("statistics", {})
     level, seen = [root], {top, node.id}
     while level and len(seen) < MAX_ASKED:
         for entry in level:
@@ -79,6 +83,12 @@ def read_tree(node: NetNode, entry_station: str) -> Entry:
     for _, entry in root.walk():
         entry.clock = clocks.get(entry.address)
     return root
+
+
+def ask_statistics(node: NetNode, entry: Entry) -> None:
+    """Have a node that is no station tell what it has counted, if it answers at all."""
+    if not entry.statistics and entry.state != LOST:
+        entry.statistics = _answer(node.send(entry.address, "STATISTICS", deadline_s=ASK_S)) or {}
 
 
 def find_top(node: NetNode, entry_station: str) -> str:
@@ -119,6 +129,7 @@ def _ask(node: NetNode, entries: list[Entry]) -> None:
         entry.answer = _answer(nodes, deadline)
         entry.greeting = _answer(ping, deadline) or {}
         entry.pid = _number(entry.answer or entry.greeting, "pid")
+        entry.statistics = (entry.answer or {}).get("statistics", {})
 
 
 def _answer(receipt: Receipt, deadline: float | None = None) -> Mapping[str, Any] | None:

@@ -140,6 +140,17 @@ def test_a_pilots_clock_stands_beside_the_terminals(console: Console) -> None:
     assert "ppm" not in console.run("node", "info", "p1.cam")[1]
 
 
+def test_info_tells_what_a_node_counted_that_is_no_station(console: Console) -> None:
+    """A sensor's node answers for itself; its count goes on with what it is asked."""
+    first, second = (console.answer("node", "info", "p1.cam") for _ in range(2))
+    assert (False, []) == (first["is_station"], first["peers"])
+    assert set(console.answer("node", "info", "p1")["statistics"]) == set(first["statistics"])
+    assert 0 < first["statistics"]["delivered"] < second["statistics"]["delivered"]
+    _, out, _ = console.run("node", "info", "p1.cam")
+    assert "station  p1" in out
+    assert "dropped busy   0" in out
+
+
 def test_an_unknown_address_is_answered_with_the_one_that_was_meant(console: Console) -> None:
     """Whatever is asked; one line, exit code 2."""
     for words in (("node", "info", "p1.camm"), ("ping", "p1.camm"), ("send", "p1.camm", "PING")):
