@@ -9,21 +9,24 @@ import random
 import signal
 import socket
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from support.parts import Parts
 from support.rigs import SMALL, RunningRig, pipeline
 from support.waiting import eventually
 
-from pipeline import NetNode, Receipt
+from pipeline import Message, NetNode, PipelineError, Receipt
 from stations.recording import Recording
 
 pytest.importorskip("h5py")
 
 COUNT = 2000
+AGENT_COUNT = 300
 PORT = """
 [pilots.p1]
 MSGPORT = {port}
@@ -112,6 +115,40 @@ def test_every_message_is_a_row_in_order(tmp_path: Path, victims: list[str]) -> 
     check = pipeline("verify", str(rig.recording), "--json")
     assert 0 == check.returncode, check.stdout
     assert len(rows) == json.loads(check.stdout)["streams"]["data/DATA"]["stored"]
+
+
+def test_the_terminals_own_node_hears_every_value(tmp_path: Path) -> None:
+    """What a node behind a Pilot sends to the Terminal is heard by `_T`, once, in order, however it is sent."""
+    rig = f'[rig]\nname = "agent-{uuid.uuid4().hex[:8]}"\n[pilots.p1]\n'
+    heard: list[Message] = []
+    listens = {"DATA": heard.append, **dict.fromkeys(("HANDSHAKE", "STATE", "EVENT"), lambda _: None)}
+    with Parts(tmp_path, rig) as parts, contextlib.ExitStack() as stack:
+        for station in ("T", "p1"):
+            parts.start(station)
+        agent = NetNode("_T", "T", parts.endpoint("T")[1], listens)
+        stack.callback(agent.release)
+        task = NetNode("p1.task", "p1", parts.endpoint("p1")[1])
+        stack.callback(task.release)
+        assert eventually(lambda: _sees(task, "p1", "T") and _sees(agent, "T", "_T"), 30), parts.errors.read_text()
+        receipts = [task.send("T", "DATA", value_of(number)) for number in range(AGENT_COUNT)]
+        assert list(range(AGENT_COUNT)) == [receipt.result(30) for receipt in receipts]
+        with task.get_stream("more", "DATA", min_size=10, to="T") as stream:
+            for number in range(AGENT_COUNT, 2 * AGENT_COUNT):
+                assert stream.put({"trial": number}, timeout_s=30)
+        assert AGENT_COUNT == stream.statistics().arrived
+        assert eventually(lambda: len(heard) >= 2 * AGENT_COUNT, 30), len(heard)
+        assert list(range(2 * AGENT_COUNT)) == [_number_of(message.value) for message in heard]
+        assert all(is_same(value_of(n), heard[n].value) for n in range(AGENT_COUNT))
+        assert {"p1.task", "p1.task_more"} == {message.sender for message in heard}
+
+
+def _sees(node: NetNode, station: str, other: str) -> bool:
+    """Whether a station has met another."""
+    try:
+        peers = node.request(station, "NODES", timeout_s=1.0)["peers"]
+    except PipelineError:
+        return False
+    return any(peer["id"] == other and peer["state"] == "ALIVE" for peer in peers)
 
 
 def _number_of(value: Any) -> int:
