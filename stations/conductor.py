@@ -4,7 +4,7 @@ Rules of this file: everything that changes the run's phase is here; time comes 
 what is to be done comes out as effects.  The conductor does not remember what it *sent* but what each member has
 *answered* since its last boot, so a member that died and came back is simply brought to where the run is.
 
-waiting ──all members here──► starting ──recorder, then pilots answered START──► running
+waiting ──all members here, required streams ready──► starting ──recorder, then pilots answered START──► running
 running ──duration over · all finite streams ended · asked──► stopping ──pilots, then recorder answered STOP──► done
 
 Between the pilots' answers and the recorder's STOP the run waits, for `drain_s` at most, for what is in their spools.
@@ -29,6 +29,10 @@ STOP_S: Final = 20.0
 """Seconds that the pilots' STOPs may take together, then the recorder's; after that the run ends with what is known."""
 RETRY_S: Final = 0.5
 """Seconds before a member that answered with an error is asked again."""
+MEMBERS_S: Final = 20.0
+"""Seconds before a run tells which members it waits for: they take about two to come up, on a busy machine more."""
+STREAMS_S: Final = 2.0
+"""The same for streams, when all members are here."""
 DRAIN_S: Final = 30.0
 """Seconds that a run waits for the spools of its pilots when nobody says."""
 
@@ -56,6 +60,8 @@ class StreamState(msgspec.Struct, frozen=True):
     """Every item up to its end was forwarded."""
     pending: int = 0
     """Items of the run that are in the Pilot's spool until the recording has them."""
+    missing: str = ""
+    """Why it could not begin now; empty if it could."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +110,8 @@ class Conductor:
         start: dict[str, Any],
         duration_s: float | None = None,
         drain_s: float = DRAIN_S,
+        *,
+        required: Iterable[str] = (),
     ) -> None:
         """Describe the run.
 
@@ -113,6 +121,7 @@ class Conductor:
             start: value of the recorder's START (directory, rig, …); `streams` and `resume` are added.
             duration_s: seconds from START to STOP; None: until the finite streams end, or for ever.
             drain_s: seconds that the end waits for what is in the pilots' spools.
+            required: streams without which the run does not start.
         """
         self.phase: Phase = "waiting"
         self._recorder = recorder
@@ -128,6 +137,10 @@ class Conductor:
         self._recorded_before = False
         self._forwarded_before: set[str] = set()
         self._gave_up_pilots = False
+        self._required = tuple(required)
+        self._missing_since = 0.0
+        self._missing: dict[str, str] = {}
+        self._told_missing: dict[str, str] = {}
         self._drain_s = drain_s
         self._drain_until: float | None = None
         """Until when the end waits for spools, once it does."""
@@ -172,7 +185,7 @@ class Conductor:
         finite = [state for state in self._states.values() if state.finite]
         if self.phase == "running" and finite and all(state.finished for state in finite) and self._all_known():
             return self.stop("every finite source ended", now)
-        return self._advance(now) if self.phase == "stopping" else []
+        return self._advance(now) if self.phase in ("waiting", "stopping") else []
 
     def on_death(self, name: str, **fields: Any) -> list[Effect]:
         """A process of the rig died."""
@@ -199,7 +212,7 @@ class Conductor:
     def on_tick(self, now: float) -> list[Effect]:
         """Look at the clock."""
         if self._deadline is None or now < self._deadline:
-            return self._advance(now)
+            return self._advance(now) + self._tell_missing(now)
         if self.phase == "running":
             return self.stop("the duration is over", now)
         if self._gave_up_pilots or self._pilots_answered("STOP"):
@@ -207,6 +220,17 @@ class Conductor:
         self._gave_up_pilots, self._deadline = True, now + STOP_S
         silent = [pilot for pilot in self._streams if "STOP" not in self._members[pilot].answered]
         return [Note("silent", {"names": silent}), *self._advance(now)]
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """What START waits for, and why."""
+        found = {name: "it has not come up" for name, member in self._members.items() if not member.here}
+        for stream in self._required:
+            state = self._states.get(stream)
+            why = "its Pilot has not told of it" if state is None else state.missing
+            if why and stream.partition(".")[0] not in found:
+                found[stream] = why
+        return found
 
     @property
     def is_recording(self) -> bool:
@@ -224,7 +248,7 @@ class Conductor:
 
     def _advance(self, now: float) -> list[Effect]:
         """Tell each member what the phase asks of it and it has not answered yet."""
-        if self.phase == "waiting" and all(member.here for member in self._members.values()):
+        if self.phase == "waiting" and not self.missing:
             self.phase = "starting"
         effects: list[Effect] = self._begin_draining(now)
         if self.phase == "starting" and self._all_answered("START"):
@@ -234,6 +258,19 @@ class Conductor:
         if self.phase == "stopping" and "STOP" in self._members[self._recorder].answered:
             return self._finish()
         return effects + [send for name in self._members if (send := self._next_send(name, now)) is not None]
+
+    def _tell_missing(self, now: float) -> list[Effect]:
+        """Say what the run waits for, once it has for a while, and again when that has changed."""
+        if self.phase != "waiting":
+            return []
+        missing = self.missing
+        if missing != self._missing:
+            self._missing, self._missing_since = missing, now
+        patience = STREAMS_S if all(member.here for member in self._members.values()) else MEMBERS_S
+        if now < self._missing_since + patience or missing == self._told_missing:
+            return []
+        self._told_missing = missing
+        return [Note("waiting", {"missing": missing})]
 
     def _next_send(self, name: str, now: float) -> Send | None:
         member = self._members[name]

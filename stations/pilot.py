@@ -34,7 +34,7 @@ from pipeline.forward import Forwarder, ForwardReport
 from pipeline.forward_backfill import RATE_BYTES_S
 from pipeline.spool import Spool
 from pipeline.transport import Context
-from shm import Counters
+from shm import Counters, RingObserver, SegmentNotFoundError, ShmError
 
 from .child import Child, run_child
 from .conductor import Handshake, StreamState
@@ -153,14 +153,19 @@ class PilotStation(Station):
             on_peer=self._on_peer,
         )
 
-    def introduce(self) -> None:
-        """Tell the Terminal who is here, whenever it comes or comes back, once the sensors are here too."""
+    def introduce(self) -> bool:
+        """Tell the Terminal who is here, whenever it comes or comes back, once the sensors are here too.
+
+        Returns:
+            Whether it was told now.
+        """
         wanted = {stream for stream, plan in self.config.streams.items() if plan.has_sensor}
         if self._is_told or (wanted - set(self._sensors) and time.monotonic() - self._began < GATHER_S):
-            return
+            return False
         self._is_told = True
         who = Handshake(self.id, "pilot", self._boot, os.getpid(), self.state, prefs=self.config.shared)
         self.push(self.config.terminal, "HANDSHAKE", msgspec.to_builtins(who))
+        return True
 
     def l_handshake(self, message: Message) -> None:
         """A sensor came up, its ring is there: if the Pilot runs, so should the sensor."""
@@ -234,7 +239,7 @@ class PilotStation(Station):
     def _states(self, reports: Mapping[str, ForwardReport]) -> dict[str, Any]:
         return {
             stream: msgspec.to_builtins(
-                StreamState(self._is_finite(stream), report.state == "finished", report.pending)
+                StreamState(self._is_finite(stream), report.state == "finished", report.pending, self._missing(stream))
             )
             for stream, report in reports.items()
         }
@@ -262,6 +267,21 @@ class PilotStation(Station):
         self.push(
             self.config.terminal, "STATE", value={"state": self.state, "streams": self.stream_states()}, repeat=repeat
         )
+
+    def _missing(self, stream: str) -> str:
+        """Why a stream could not begin now; of one that runs, nothing."""
+        plan = self.config.streams[stream]
+        if self.state != "idle":
+            return ""
+        if plan.has_sensor:
+            return "" if stream in self._sensors else "its sensor has not come up"
+        try:
+            with RingObserver.attach(plan.ring) as ring:
+                return "" if ring.writer_alive else f"nobody writes its ring ({plan.ring})"
+        except SegmentNotFoundError:
+            return f"its ring does not exist ({plan.ring})"
+        except ShmError as error:
+            return str(error)
 
     def _is_finite(self, stream: str) -> bool:
         sensor = self._sensors.get(stream)
@@ -331,7 +351,8 @@ def be_pilot(child: Child, config: PilotConfig) -> None:
                 continue
             with suppress(DuplicateIdError):  # refused this moment: the guard tells what that means
                 state = station.look()
-                station.introduce()
+                if station.introduce():  # to somebody who may know nothing of us
+                    told = (None, 0.0)
                 if state != told[0] or time.monotonic() >= told[1]:
                     station.tell_state(repeat=state != told[0])
                     told = (state, time.monotonic() + (config.tell_s or math.inf))

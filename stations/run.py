@@ -186,6 +186,7 @@ class _Run:
             {"directory": str(recording.absolute()), "rig": rig.name},
             self._options.duration_s,
             rig.rig.drain_s if self._options.drain_s is None else self._options.drain_s,
+            required=[stream for _, stream, entry in rig.streams() if entry.is_required],
         )
         terminal = rig.terminal
         agent = TerminalAgent(

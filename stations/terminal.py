@@ -67,6 +67,7 @@ class TerminalStation(Station):
         self.agent = f"_{config.id}"
         self._members: dict[str, Any] = {}
         self.clocks = ClockWatch(self.send, self._on_clock)
+        self._told: dict[str, Any] = {}
         listens: dict[str, Listen] = {"HANDSHAKE": self.l_handshake, "STATE": self.l_state, "INIT": self.l_init}
         super().__init__(
             config.id, listens, listen_endpoint=config.listen_endpoint, context=context, on_peer=self._on_peer
@@ -82,9 +83,11 @@ class TerminalStation(Station):
 
     def l_state(self, message: Message) -> None:
         """A Pilot tells its state: store it and pass it on."""
-        self.pilots.setdefault(str(message.sender), {})["state"] = message.value["state"]
-        self.send(self.agent, "STATE", message.value, repeat=False)
-        self.send(f"P_{message.sender}", "STATE", message.value, repeat=False)
+        pilot, value = str(message.sender), message.value
+        self.pilots.setdefault(pilot, {})["state"] = value["state"]
+        is_news, self._told[pilot] = self._told.get(pilot) != value, value
+        self.send(self.agent, "STATE", value, repeat=is_news)  # a run may wait for it
+        self.send(f"P_{pilot}", "STATE", value, repeat=False)
 
     def l_init(self, _message: Message | None = None) -> dict[str, str]:
         """Ping every Pilot; return their states."""
@@ -111,6 +114,8 @@ class TerminalStation(Station):
         if peer == self.agent and state is PeerState.ALIVE:  # it may have come after those who introduced themselves
             for member in list(self._members.values()):
                 self.send(self.agent, "HANDSHAKE", member)
+            for told in list(self._told.values()):
+                self.send(self.agent, "STATE", told)
 
 
 def be_terminal(child: Child, config: TerminalConfig) -> None:

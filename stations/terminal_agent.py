@@ -228,6 +228,7 @@ _WORDS: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
         f"{f['name']} died ({f.get('cause', 'lost')}); {_AFTER_DEATH.get(f.get('outcome', ''), 'the rig goes on')}"
     ),
     "back": lambda f: f"{f['name']} is back (pid {f['pid']})",
+    "waiting": lambda f: "waiting for " + "; ".join(f"{name}: {why}" for name, why in f["missing"].items()),
     "start": lambda f: f"recording {', '.join(f['streams'])}",
     "stop": lambda f: f"stopping: {f['why']}",
     "mark": lambda f: f"mark of {f['by']}: {f['text']}",

@@ -95,6 +95,8 @@ class StreamSection(msgspec.Struct, frozen=True, kw_only=True):
     """The same in items, where a source has no rate."""
     restart: Policy = "restart"
     """What the death of its sensor means."""
+    required: bool | None = None
+    """Whether a run waits for it to start; if not said, for what has a source whose death is not ignored."""
     codec: Literal["auto", "blosc", "raw"] = "auto"
     """How blocks travel and are stored; ``auto`` compresses where it pays."""
     lossless: bool = True
@@ -103,6 +105,11 @@ class StreamSection(msgspec.Struct, frozen=True, kw_only=True):
     """Names of further readers of its ring that may be lossless, and so make a source wait that can."""
     options: dict[str, Any] = {}
     """All other keys of the table: keyword arguments of the source."""
+
+    @property
+    def is_required(self) -> bool:
+        """Whether a run does not start without it."""
+        return self.required if self.required is not None else self.source is not None and self.restart != "ignore"
 
 
 class PilotSection(msgspec.Struct, frozen=True, kw_only=True):

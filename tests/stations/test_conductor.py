@@ -7,7 +7,18 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stations.conductor import STOP_S, Conductor, Effect, Finished, Handshake, Note, Send, StreamState
+from stations.conductor import (
+    MEMBERS_S,
+    STOP_S,
+    STREAMS_S,
+    Conductor,
+    Effect,
+    Finished,
+    Handshake,
+    Note,
+    Send,
+    StreamState,
+)
 
 RECORDER = "T.recorder"
 PILOTS = {"pilot1": ["pilot1.cam0"], "pilot2": ["pilot2.ephys"]}
@@ -52,6 +63,38 @@ def test_nobody_starts_before_everybody_is_there() -> None:
     assert [] == sends(run.on_handshake(here(RECORDER), 0.0) + run.on_handshake(here("pilot1"), 0.0))
 
     assert [(RECORDER, "START")] == sends(run.on_handshake(here("pilot2"), 0.0))
+
+
+def test_nobody_starts_before_what_is_required_is_ready() -> None:
+    """A stream that its Pilot has not told of is not; one that nobody requires does not count."""
+    run = Conductor(RECORDER, PILOTS, {"directory": "d"}, required=["pilot1.cam0"])
+    assert [] == sends(all_up(run))
+    assert [] == sends(run.on_streams({"pilot1.cam0": StreamState(missing="it sleeps")}, 1.0))
+    assert [] == sends(run.on_streams({"pilot2.ephys": StreamState()}, 2.0))
+
+    ready = {"pilot1.cam0": StreamState(), "pilot2.ephys": StreamState(missing="it sleeps")}
+    assert [(RECORDER, "START")] == sends(run.on_streams(ready, 3.0))
+
+
+def test_a_run_that_waits_says_for_what_once_and_when_it_changes() -> None:
+    """Not while a rig comes up as they do; first of members, then of streams."""
+    run = Conductor(RECORDER, PILOTS, {"directory": "d"}, required=["pilot1.cam0"])
+
+    def told(now: float) -> list[dict[str, str]]:
+        return [effect.fields["missing"] for effect in run.on_tick(now) if isinstance(effect, Note)]
+
+    run.on_handshake(here(RECORDER), 0.0)
+    absent = dict.fromkeys(PILOTS, "it has not come up")
+    assert [[], [], [absent], []] == [told(now) for now in (0.0, MEMBERS_S - 0.1, MEMBERS_S, MEMBERS_S + 9)]
+    for pilot in PILOTS:
+        run.on_handshake(here(pilot), 40.0)
+    untold = {"pilot1.cam0": "its Pilot has not told of it"}
+    assert [[], [untold], []] == [told(now) for now in (40.0, 40.0 + STREAMS_S, 42.5)]
+    run.on_streams({"pilot1.cam0": StreamState(missing="it sleeps")}, 42.6)
+    assert [[], [{"pilot1.cam0": "it sleeps"}]] == [told(now) for now in (42.7, 42.7 + STREAMS_S)]
+    run.on_streams({"pilot1.cam0": StreamState()}, 45.0)
+    assert [] == told(50.0)
+    assert "starting" == run.phase
 
 
 def test_pilots_start_once_the_recorder_records() -> None:

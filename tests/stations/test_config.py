@@ -44,11 +44,31 @@ def test_rig_file_is_read_with_its_upper_case_names() -> None:
     rig = read(WHOLE)
     eye, own = rig.pilots["left"].streams.values()
     assert (30, "elsewhere", 5565) == (rig.rig.draw_fps, rig.rig.log_dir, rig.terminal.msg_port)
+    assert (False, False) == (eye.is_required, own.is_required)
     assert ("stop", "restart") == (rig.restart.recorder, rig.restart.view)
     assert {"loop": True, "rate": "max"} == eye.options
     assert (1.5, "ignore", "cam0", "raw") == (eye.seconds, eye.restart, own.ring, own.codec)
     assert ["left.eye", "left.own"] == [name for _, name, _ in rig.streams()]
     assert "<Rig room-1: 1 pilots, 2 streams>" == repr(rig)
+
+
+@pytest.mark.parametrize(
+    ("stream", "is_required"),
+    [
+        ('source = "host"', True),
+        ('source = "host"\nrestart = "stop"', True),
+        ('source = "host"\nrestart = "ignore"', False),
+        ('source = "host"\nrestart = "ignore"\nrequired = true', True),
+        ('source = "host"\nrequired = false', False),
+        ('ring = "cam0"', False),
+        ('ring = "cam0"\nrequired = true', True),
+    ],
+)
+def test_what_has_a_source_is_required_unless_the_rig_goes_on_without_it(stream: str, is_required: bool) -> None:
+    """What somebody else fills only where the rig file says so."""
+    rig = read(f'[rig]\nname = "a"\n[pilots.p.streams.s]\n{stream}')
+    assert rig.pilots["p"].streams["s"].is_required is is_required
+    assert rig == parse_rig(dump_rig(rig), folder=Path("/rigs"))
 
 
 FAMILY = """
