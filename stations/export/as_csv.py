@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stations.recording import StreamRecording
 
@@ -79,8 +80,17 @@ class CsvSink(AppendingSink):
         births = [f"{birth:016x}" for birth in piece.stream.table.births]
         at = list(columns).index("birth")
         stamps[at] = [births[index] for index in stamps[at]]
-        lines = zip(zip(*stamps, strict=True), flat(piece.items()).tolist(), strict=True)
-        return "".join(f"{','.join(map(str, told))},{','.join(map(repr, row))}\n" for told, row in lines).encode()
+        lines = zip(zip(*stamps, strict=True), _texts(flat(piece.items())), strict=True)
+        return "".join(f"{','.join(map(str, told))},{','.join(row)}\n" for told, row in lines).encode()
+
+
+def _texts(rows: NDArray[Any]) -> list[list[str]]:
+    """Return values as text; of a nan its sign as well: what x86 makes of 0/0 is negative."""
+    texts = [list(map(repr, row)) for row in rows.tolist()]
+    if rows.dtype.kind == "f":
+        for row, column in np.argwhere(np.isnan(rows) & np.signbit(rows)).tolist():
+            texts[row][column] = "-nan"
+    return texts
 
 
 def _value(text: str, kind: str) -> float | int | bool:

@@ -53,11 +53,13 @@ class Mcap(Format):
 
     def read(self, path: Path, selection: Selection) -> Iterator[tuple[str, Digest]]:
         """Read every message with the mcap package and with the schema that is in the file."""
-        from mcap.reader import make_reader
+        from mcap.reader import NonSeekingReader
 
         digests = {f"/{name}": Digest() for name in selection.streams}
         with path.open("rb") as file:
-            for schema, channel, message in make_reader(file).iter_messages(topics=list(digests), log_time_order=False):
+            # The package's other reader takes all of a file into memory when it is not asked to sort (mcap 1.6).
+            reader = NonSeekingReader(file, validate_crcs=True)
+            for schema, channel, message in reader.iter_messages(topics=list(digests), log_time_order=False):
                 stream = selection.streams[channel.topic[1:]]
                 decode = decode_image if schema is not None and schema.name == raw_image().full_name else decode_samples
                 items, times = decode(message.data, stream.dtype, stream.head.shape)
@@ -67,12 +69,12 @@ class Mcap(Format):
 
     def read_notes(self, path: Path, names: list[str]) -> dict[str, list[str]]:
         """Read the JSON messages."""
-        from mcap.reader import make_reader
+        from mcap.reader import NonSeekingReader
 
         found: dict[str, list[str]] = {name: [] for name in names}
         with path.open("rb") as file:
             topics = [f"/{name}" for name in names]
-            for _, channel, message in make_reader(file).iter_messages(topics=topics, log_time_order=False):
+            for _, channel, message in NonSeekingReader(file).iter_messages(topics=topics, log_time_order=False):
                 found[channel.topic[1:]].append(message.data.decode())
         return found
 

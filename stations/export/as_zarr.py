@@ -68,7 +68,8 @@ class Zarr(Format):
             digest, step = Digest(), self.piece_items(stream)
             items, times = root[f"{name}/data"], root[f"{name}/time_ns"]
             for begin in range(0, items.shape[0], step):
-                digest.add_items(items[begin : begin + step])
+                # zarr gives the machine's byte order, whatever the array's
+                digest.add_items(items[begin : begin + step].astype(stream.dtype, copy=False))
             for begin in range(0, times.shape[0], SLAB):
                 digest.add_times(times[begin : begin + SLAB])
             yield name, digest

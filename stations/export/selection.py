@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
 
-from stations.recording import Recording, SegmentFormatError, StreamRecording
+from stations.recording import Recording, SegmentFormatError, StreamChangedError, StreamRecording
 
 from .errors import ExportError
 
@@ -30,6 +30,9 @@ class Window:
     def is_all(self) -> bool:
         """Whether nothing is cut off."""
         return self.from_s == 0 and self.to_s is None
+
+    def __str__(self) -> str:
+        return f"from {self.from_s:g} s to {'its end' if self.to_s is None else f'{self.to_s:g} s'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +98,15 @@ def select(
     """
     asked = {_named(recording, name): None for name in names}
     left_out, streams = {}, {}
+    damaged: list[str] = []
     for name in asked or recording:
-        stream = _cut(recording, recording[name], window)
+        try:
+            stream = _cut(recording, recording[name], window)
+            damaged += [f"{name}: {problem}" for problem in stream.problems]
+        except StreamChangedError as error:
+            left_out[name] = str(error)
+            damaged.append(f"{name}: {error}")
+            continue
         if not stream.table.heads:
             left_out[name] = f"no file of it can be read: {'; '.join(stream.problems)}"
             continue
@@ -110,8 +120,14 @@ def select(
     if not streams:
         why = "; ".join(f"{name}: {reason}" for name, reason in left_out.items()) or "the recording has no stream"
         raise ExportError(f"{recording.path}: nothing to export: {why}")
-    damaged = [f"{name}: {problem}" for name in asked or recording for problem in recording[name].problems]
+    if not window.is_all and not any(map(len, streams.values())):
+        raise ExportError(f"{recording.path}: no item lies {window}; {_lasts(recording)}")
     return Selection(recording, _whole(streams, damaged, progress), window, left_out, tuple(damaged))
+
+
+def _lasts(recording: Recording) -> str:
+    extent = recording.extent
+    return f"the recording lasts {extent.length_ns / NS:.3f} s" if extent else "the recording has no item at all"
 
 
 def _named(recording: Recording, name: str) -> str:
