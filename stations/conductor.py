@@ -118,7 +118,7 @@ class Conductor:
         Args:
             recorder: address of the recorder, e.g. ``T.recorder``.
             pilots: streams of each pilot, by the pilot's id.
-            start: value of the recorder's START (directory, rig, …); `streams` and `resume` are added.
+            start: value of the recorder's START (directory, rig, max_loss_s, …); `streams` and `resume` are added.
             duration_s: seconds from START to STOP; None: until the finite streams end, or for ever.
             drain_s: seconds that the end waits for what is in the pilots' spools.
             required: streams without which the run does not start.
@@ -254,7 +254,7 @@ class Conductor:
         if self.phase == "starting" and self._all_answered("START"):
             self.phase = "running"
             self._deadline = None if self._duration_s is None else now + self._duration_s
-            effects.append(Note("start", {"streams": self.streams}))
+            effects.append(Note("start", {"streams": self.streams, "max_loss_s": self._start.get("max_loss_s")}))
         if self.phase == "stopping" and "STOP" in self._members[self._recorder].answered:
             return self._finish()
         return effects + [send for name in self._members if (send := self._next_send(name, now)) is not None]

@@ -5,7 +5,7 @@
 | START | `directory`, `streams` (names), `pilots`, `resume` | `directory`, `streams` found, `stored` by stream |
 | STOP | `timeout_s` | by stream: `stored`, `births` (origin, end, stored, gaps), `ended`; of rows also `produced` |
 | COHERE | | by stream and by `data/<key>`: `count`, `last` sequence, and both by birth; after STOP those of the end |
-| STATE | | `state`, `directory`, by stream `stored`, `durable`, `lag`, `lapped`, `ended`, `failed` |
+| STATE | | `state`, `directory`, `max_loss_s`, by stream `stored`, `durable`, `lag`, `lapped`, `ended`, `failed` |
 | EVENT | `kind` and what else is to be told | appended to the journal |
 | KILL | | leaves, its files closed |
 

@@ -183,7 +183,7 @@ class _Run:
         conductor = Conductor(
             roster.recorder_id(rig),
             {pilot: [f"{pilot}.{stream}" for stream in section.streams] for pilot, section in rig.pilots.items()},
-            {"directory": str(recording.absolute()), "rig": rig.name},
+            {"directory": str(recording.absolute()), "rig": rig.name, "max_loss_s": rig.rig.max_loss_s},
             self._options.duration_s,
             rig.rig.drain_s if self._options.drain_s is None else self._options.drain_s,
             required=[stream for _, stream, entry in rig.streams() if entry.is_required],

@@ -229,7 +229,7 @@ _WORDS: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
     ),
     "back": lambda f: f"{f['name']} is back (pid {f['pid']})",
     "waiting": lambda f: "waiting for " + "; ".join(f"{name}: {why}" for name, why in f["missing"].items()),
-    "start": lambda f: f"recording {', '.join(f['streams'])}",
+    "start": lambda f: f"recording {', '.join(f['streams'])}; a death costs {f['max_loss_s']:g} s of it at most",
     "stop": lambda f: f"stopping: {f['why']}",
     "mark": lambda f: f"mark of {f['by']}: {f['text']}",
     CLOCK_STEP: lambda f: f"{f['name']}: its {f['clock']} clock jumped by {f['size_ns'] / 1e6:+,.3f} ms",

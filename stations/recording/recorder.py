@@ -173,7 +173,7 @@ class Recorder:
         """Return the state as plain values."""
         session = self.session
         if session is None:
-            return {"state": "idle", "directory": "", "streams": {}}
+            return {"state": "idle", "directory": "", "max_loss_s": self.max_loss_s, "streams": {}}
         streams = {
             name: {
                 "stored": recorder.stored,
@@ -189,7 +189,8 @@ class Recorder:
             told = {"stored": rows.stored, "durable": rows.durable, "failed": rows.failed}
             streams[rows.stream] = {**told, "lag": self._rows.lag, "lapped": 0, "ended": True}
         state = "recording" if self._stop is None else "stopping"
-        return {"state": state, "directory": str(session.directory), "streams": streams}
+        directory = str(session.directory)
+        return {"state": state, "directory": directory, "max_loss_s": self.max_loss_s, "streams": streams}
 
     def close(self) -> None:
         """Close what is being recorded; whoever waits for a STOP gets its account."""

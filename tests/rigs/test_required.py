@@ -20,6 +20,7 @@ RIG = """
 [rig]
 name = "{name}"
 PING_INTERVAL = 0
+max_loss_s = 0.5
 [pilots.p1.streams.slow]
 source = "python:late:Late"
 [pilots.p1.streams.cam]
@@ -58,7 +59,7 @@ def test_a_rig_waits_for_its_required_streams_and_says_so(tmp_path: Path) -> Non
         rig.wait_for(f"waiting for p1.cam: its ring does not exist ({name}-cam)\n")
         assert [] == list(rig.recording.iterdir())
         with RingWriter.create(f"{name}-cam", shape=(4,), dtype="u1", slots=64, meta={"rate": 100.0}) as ring:
-            rig.wait_for("recording p1.slow, p1.cam")
+            rig.wait_for("recording p1.slow, p1.cam; a death costs 0.5 s of it at most\n")
 
             def is_recorded() -> bool:
                 ring.write(np.full(4, 9, "u1"))

@@ -109,6 +109,7 @@ def test_records_what_the_rings_bring_until_their_ends(bench: Bench) -> None:
     folder = bench.folder / "recording"
 
     started = bench.ask("START", {"directory": str(folder), "streams": [CAM, EPHYS], "rig": RIG})
+    assert ("recording", str(folder), 0.5) == tuple(map(bench.ask("STATE").get, ("state", "directory", "max_loss_s")))
     put(ring, cam.block(10, flags=int(BlockFlag.BEGIN), origin=10), *cam.blocks(11, 200), cam.end(200))
     later = bench.ring(ephys)
     put(later, *ephys.blocks(0, 1000), ephys.end(1000))
