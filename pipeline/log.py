@@ -8,9 +8,11 @@ the process that logs it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import logging.handlers
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -57,6 +59,20 @@ class RateLimit(logging.Filter):
         return seen < PER_SECOND
 
 
+class LogFile(logging.handlers.RotatingFileHandler):
+    """Loses lines on a disk that is full, rather than telling of each on stderr; whoever logs goes on."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the library's name
+        """Hear that a line was not written."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+    def close(self) -> None:
+        """Close the file."""
+        with contextlib.suppress(OSError):  # what it still holds is lost, too
+            super().close()
+
+
 class JsonLines(logging.Formatter):
     """Write one record as one line of JSON."""
 
@@ -92,7 +108,7 @@ def start_log(process: str, options: LogOptions) -> Path:
     directory = Path(options.directory)
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"{process}.jsonl"
-    handler = logging.handlers.RotatingFileHandler(path, maxBytes=options.size_bytes, backupCount=options.count)
+    handler = LogFile(path, maxBytes=options.size_bytes, backupCount=options.count)
     handler.setFormatter(JsonLines(process))
     handler.addFilter(RateLimit())
     root = logging.getLogger()

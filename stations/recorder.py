@@ -86,6 +86,9 @@ def record(child: Child, config: RecorderConfig) -> None:
             teller=DurableTeller(
                 lambda pilot, told: node.send(pilot, "DURABLE", told, repeat=False), config.max_loss_s / 4
             ),
+            on_failed=lambda stream, error: node.send(
+                f"_{config.terminal}", "EVENT", {"kind": "disk_failed", "stream": stream, "error": error}
+            ),
         )
         listens = {
             "START": recorder.l_start,

@@ -167,7 +167,7 @@ def _store_stream(session: SessionRecorder, stream: str, infos: list[SegmentInfo
         for block, spec in merged(terminal, pilot):
             session.store(block, spec)
             session.tick(time.monotonic())
-        session.journal.append(
+        session.journal.tell(
             SALVAGED,
             stream=stream,
             rings=[info.full_name for info in infos],

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import queue
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
@@ -24,7 +25,7 @@ from .errors import NotRecordingError
 from .ledger import Account
 from .recording.errors import JournalError
 from .recording.journal import FILE_NAME as JOURNAL
-from .recording.journal import Journal
+from .recording.journal import MOST_LATE, Journal
 from .station import answer_ping
 from .supervisor import Death, SupervisorEvent
 
@@ -66,8 +67,9 @@ class TerminalAgent:
         self._page_is_known = False
         self._work: queue.SimpleQueue[Work] = queue.SimpleQueue()
         self._receipts: list[tuple[Send, Receipt]] = []
-        self._unwritten: list[dict[str, Any]] = []
+        self._unwritten: deque[dict[str, Any]] = deque(maxlen=MOST_LATE)
         self._journal: Journal | None = None
+        self._is_stuck = False
         self.newest: dict[str, Message] = {}
         """The newest DATA or CONTINUOUS of each sender."""
         listens: Listens = {
@@ -92,7 +94,7 @@ class TerminalAgent:
             self._carry_out(self._answered(send, receipt))
             done += 1
         self._carry_out(self.conductor.on_tick(time.monotonic()))
-        self._write_events()
+        self._try_to_write_events()
         return done
 
     def stop(self, why: str) -> None:
@@ -143,7 +145,7 @@ class TerminalAgent:
 
     def close(self) -> None:
         """Leave; what is not in the journal yet is written."""
-        self._write_events()
+        self._try_to_write_events()
         self._node.release()
         if self._journal is not None:
             self._journal.close()
@@ -195,7 +197,8 @@ class TerminalAgent:
                 self.accounts = effect.accounts
 
     def _tell(self, note: Note) -> None:
-        self._unwritten.append({"kind": note.kind, **note.fields})
+        if note.kind not in _WRITTEN_ALREADY:
+            self._unwritten.append({"kind": note.kind, **note.fields})
         if note.kind == PROBES:  # for the journal alone: as many as a run is long
             return
         self.events.append(note)
@@ -208,6 +211,16 @@ class TerminalAgent:
         """Return what the page says of the recording."""
         return {"state": self.conductor.phase, "directory": str(self._directory)}
 
+    def _try_to_write_events(self) -> None:
+        try:
+            self._write_events()
+        except JournalError as error:
+            if not self._is_stuck:
+                self._report(f"{error}; the rig goes on, events are kept until the disk takes them")
+            self._is_stuck = True
+        else:
+            self._is_stuck = False
+
     def _write_events(self) -> None:
         """Write what happened to the journal, once the recorder has begun it."""
         if self._journal is None:
@@ -218,10 +231,12 @@ class TerminalAgent:
             return
         while self._unwritten:
             self._journal.append(**self._unwritten[0])
-            del self._unwritten[0]
+            self._unwritten.popleft()
         self._journal.sync()
 
 
+_WRITTEN_ALREADY: Final = frozenset({"disk_failed"})
+"""What its teller has written to the journal."""
 _AFTER_DEATH: Final = {"restarts": "it is started again"}
 _WORDS: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
     "death": lambda f: (
@@ -244,6 +259,7 @@ _WORDS: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
         f"waiting up to {f['drain_s']:g} s for what is in the spool: "
         f"{', '.join(f'{n} items of {stream}' for stream, n in f['streams'].items())}; Ctrl-C leaves it there"
     ),
+    "disk_failed": lambda f: f"{f['stream']} is recorded no more, the rig goes on: {f['error']}",
     "silent": lambda f: f"no answer from {', '.join(f['names'])}",
 }
 

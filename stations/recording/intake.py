@@ -179,7 +179,7 @@ class Intake:
         self._joined[stream] = _Joined(stream, reader, spec, late, reader.position)
         self._news.follow(stream, reader)
         if (stream, birth) not in self._known:
-            self._session.journal.append("joined", stream=stream, ring=birth, at=position, late=late)
+            self._session.journal.tell("joined", stream=stream, ring=birth, at=position, late=late)
 
     def _read(self, joined: _Joined, session: SessionRecorder) -> int:
         handled = 0

@@ -8,9 +8,12 @@ not mix with another process's line.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import time
 import zlib
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +28,12 @@ from .errors import JournalError
 
 FILE_NAME: Final = "session.jsonl"
 TORN: Final = "torn"
-"""Kind of the event that declares the line before it torn: the machine stopped while it was written."""
+"""Kind of the event that declares the line before it, or several, torn: the machine stopped, or the disk was full."""
+MOST_LATE: Final = 10_000
+"""Events that wait for a disk that takes nothing; then the oldest of them are given up."""
+log = logging.getLogger(__name__)
 _CRC: Final = b',"crc":"'
+_TORN_BEGINS: Final = b'{"kind":"torn"'
 _TAIL: Final = len(_CRC) + len('12345678"}')
 
 
@@ -84,13 +91,17 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.appended = 0
+        self._late: deque[bytes] = deque(maxlen=MOST_LATE)
+        self._is_stuck = False
         try:
             self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise JournalError(f"{path}: cannot append to the journal: {error.strerror}") from error
+        self._is_owed = False
+        """A torn line was ended, but not declared."""
         if _is_torn(self._fd):
-            os.write(self._fd, b"\n")
-            self.append(TORN)
+            with contextlib.suppress(JournalError):  # whatever comes next tries again
+                self._write(b"", TORN)
 
     def append(self, kind: str, **fields: Any) -> None:
         """Append one event; it survives the death of this process once the call returns.
@@ -102,29 +113,72 @@ class Journal:
         Raises:
             JournalError: the disk did not take the line.
         """
-        line = encode_line(kind, fields)
+        self.catch_up()
+        self._write(encode_line(kind, fields), kind)
+
+    def tell(self, kind: str, **fields: Any) -> None:
+        """Append one event, stamped now; if the disk does not take it, as soon as it does (`catch_up`)."""
+        self._late.append(encode_line(kind, fields))
+        self.catch_up()
+
+    def catch_up(self) -> bool:
+        """Append what the disk did not take; whether nothing is left of that."""
         try:
-            written = os.write(self._fd, line)
-        except OSError as error:
-            raise JournalError(f"{self.path}: event {kind!r} not written: {error.strerror}") from error
-        if written != len(line):
-            raise JournalError(f"{self.path}: event {kind!r} torn: {written} of {len(line)} bytes written; disk full?")
-        self.appended += 1
+            while self._late:
+                self._write(self._late[0], "kept back")
+                self._late.popleft()
+        except JournalError as error:
+            if not self._is_stuck:
+                log.error("%s; events are kept until the disk takes them", error)  # noqa: TRY400 - says all
+            self._is_stuck = True
+            return False
+        self._is_stuck = False
+        return True
 
     def sync(self) -> None:
-        """Wait until all lines are on the disk and survive a power loss."""
-        os.fdatasync(self._fd)
+        """Wait until all lines are on the disk and survive a power loss.
+
+        Raises:
+            JournalError: they cannot be brought there.
+        """
+        try:
+            os.fdatasync(self._fd)
+        except OSError as error:
+            raise JournalError(f"{self.path}: not brought to the disk: {error.strerror}") from error
 
     def fileno(self) -> int:
         """Return the descriptor, for whoever syncs on another thread."""
         return self._fd
 
     def close(self) -> None:
-        """Sync and close; a second call does nothing."""
-        if self._fd >= 0:
+        """Sync and close; a second call does nothing.
+
+        Raises nothing: what the disk did not take is told in the log.
+        """
+        if self._fd < 0:
+            return
+        if not self.catch_up():
+            log.error("%s: %d events were not written", self.path, len(self._late))
+        try:
             self.sync()
-            os.close(self._fd)
-            self._fd = -1
+        except JournalError as error:
+            log.error("%s", error)  # noqa: TRY400 - says all
+        os.close(self._fd)
+        self._fd = -1
+
+    def _write(self, line: bytes, kind: str) -> None:
+        # Whoever comes first ends a torn line, mostly of another process, and declares it.
+        is_torn = _is_torn(self._fd)
+        if is_torn or self._is_owed:
+            line = b"\n" * is_torn + encode_line(TORN, {}) + line
+        try:
+            written = os.write(self._fd, line)
+        except OSError as error:
+            raise JournalError(f"{self.path}: event {kind!r} not written: {error.strerror}") from error
+        self._is_owed = (is_torn and written == 1) or (self._is_owed and not written)
+        if written != len(line):
+            raise JournalError(f"{self.path}: event {kind!r} torn: {written} of {len(line)} bytes written; disk full?")
+        self.appended += 1
 
     def __enter__(self) -> Self:
         return self
@@ -154,16 +208,27 @@ def read_journal(path: Path) -> JournalReading:
         raise JournalError(f"{path}: cannot read the journal: {error.strerror}") from error
     events: list[Event] = []
     problems: list[str] = []
+    bad: list[bytes] = []
     *lines, _torn = content.split(b"\n")
     for number, line in enumerate(lines, start=1):
         event = decode_line(line, number)
         if event is None:
+            bad.append(line)
             problems.append(f"{path.name} line {number}: not as it was written (CRC or form is wrong): {line[:60]!r}")
             continue
         if event.kind == TORN and events and problems and events[-1].line < number - 1:
-            problems.pop()
+            _excuse(bad, problems, number - 1 - events[-1].line)
         events.append(event)
     return JournalReading(tuple(events), tuple(problems))
+
+
+def _excuse(bad: list[bytes], problems: list[str], most: int) -> None:
+    """Take back what was said of the line before a TORN; and of those before, if that one was a torn TORN."""
+    for _ in range(most):
+        line = bad.pop()
+        problems.pop()
+        if not (line.startswith(_TORN_BEGINS) or _TORN_BEGINS.startswith(line)):
+            return
 
 
 def encode_line(kind: str, fields: Mapping[str, Any]) -> bytes:

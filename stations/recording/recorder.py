@@ -74,6 +74,7 @@ class Recorder:
         backfill: where late blocks come from: makes one from what returns the recording that runs, and those over.
         late: recordings that are over.
         teller: tells Pilots what is on the disk.
+        on_failed: hears of a stream that the disk takes no more, and why.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Recorder:
         backfill: MakeBackfill,
         late: LateRecordings,
         teller: DurableTeller,
+        on_failed: Callable[[str, str], object] = lambda _stream, _error: None,
     ) -> None:
         self.rig = rig
         self.max_loss_s = max_loss_s
@@ -101,6 +103,8 @@ class Recorder:
         self._late = late
         self._backfill = backfill(lambda: self.session, late)
         self._teller = teller
+        self._on_failed = on_failed
+        self._failed: set[str] = set()
         self._pilots: dict[str, list[str]] = {}
         self._balance_at = 0.0
         self._told: RowsTold | None = None
@@ -121,6 +125,7 @@ class Recorder:
         self.session.tick(now)
         self._teller.tick(self.session, self._pilots, now)
         self._count(self.session, now)
+        self._tell_failed(self.session)
         if self._stop is not None and (now >= self._stop[0] or (not done and self._is_drained(self.session))):
             self._finish()
         return done
@@ -226,6 +231,7 @@ class Recorder:
         directory = Path(order.directory).absolute()
         if self.session is None:
             self._late.close(str(directory))
+            self._failed.clear()
             self._pilots = order.pilots
             self.session = SessionRecorder(
                 directory,
@@ -283,6 +289,12 @@ class Recorder:
             _, answer = self._stop
             self._stop = None
             answer.set_result(self._last)
+
+    def _tell_failed(self, session: SessionRecorder) -> None:
+        for recorder in session.recorders():
+            if recorder.failed and recorder.stream not in self._failed:
+                self._failed.add(recorder.stream)
+                self._on_failed(recorder.stream, recorder.failed)
 
     def _count(self, session: SessionRecorder, now: float | None = None) -> None:
         """Bring the counters up to date; the ledger's own only now and then, for they cost a look at every gap."""

@@ -16,6 +16,7 @@ import h5py
 
 from . import layout
 from .errors import RecordingFolderError, SegmentFormatError
+from .reserve import FILE_NAME as RESERVE
 from .resume import open_file_of, rows_of, segments_of
 from .rows_reader import RowsReader
 from .rows_segment import copy_rows
@@ -75,6 +76,8 @@ def recover(path: Path) -> RecoverReport:
     files = [path] if path.is_file() else [file for files in _segments(path) for file in files]
     if not files:
         raise RecordingFolderError(f"{path}: holds no segment file")
+    if path.is_dir():
+        (path / RESERVE).unlink(missing_ok=True)  # kept for an end that this is
     try:
         return RecoverReport([_recover_file(file) for file in files])
     except OSError as error:

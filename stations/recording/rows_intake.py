@@ -147,7 +147,7 @@ class RowsIntake:
         if joined.birth not in self.origins:
             counts = dict(joined.counts.keys) if skip else {}
             self.origins[joined.birth] = counts
-            self._session.journal.append(JOINED, ring=f"{joined.birth:016x}", at=joined.read_to, counts=counts)
+            self._session.journal.tell(JOINED, ring=f"{joined.birth:016x}", at=joined.read_to, counts=counts)
         for key, origin in self.origins[joined.birth].items():
             self._session.row(key).know(joined.birth, origin)
 

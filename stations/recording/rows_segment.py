@@ -43,6 +43,7 @@ class RowsFile:
         try:
             self._create()
         except HDF5_ERRORS as error:
+            path.with_name(HIDDEN.format(path.name)).unlink(missing_ok=True)
             raise DiskError(f"{path}: cannot create the file: {why_of(error)}") from error
         # A descriptor of our own: it outlives the file object, so that a worker can sync what was closed.
         self.fd = os.dup(self._file.id.get_vfd_handle())

@@ -9,7 +9,7 @@ from typing import Any, Final, Generic
 
 from .continuity import DISK, RECORDER, BirthAccount, Gap, join_gaps
 from .disksync import DiskSync
-from .errors import DiskError, JournalError
+from .errors import DiskError
 from .journal import Journal
 from .ranges import Ranges
 from .resume import Past
@@ -166,11 +166,7 @@ class SegmentsRecorder(Generic[File]):
             )
 
     def _tell(self, kind: str, **fields: Any) -> None:
-        try:
-            self._journal.append(kind, stream=self.stream, **fields)
-        except JournalError as error:  # the same full disk: the account itself is kept, and told at STOP
-            log.error("%s", error)  # noqa: TRY400 - its message says all
-            self.failed = self.failed or str(error)
+        self._journal.tell(kind, stream=self.stream, **fields)
 
     def _fail(self, error: DiskError) -> None:
         """Take nothing more; what the disk did not keep of the current segment counts as lost."""

@@ -7,6 +7,7 @@ continues with new segment numbers; blocks that come again are recognised by bir
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -25,6 +26,7 @@ from .disksync import DiskSync
 from .errors import RecordingFolderError
 from .journal import FILE_NAME as JOURNAL_NAME
 from .journal import Journal, read_journal
+from .reserve import Reserve
 from .resume import restore
 from .rotation import ENDLESS, Rotation
 from .rows_layout import FOLDER
@@ -34,6 +36,7 @@ from .stream_recorder import StreamRecorder
 SUMMARY_NAME: Final = "session.json"
 SUMMARY_VERSION: Final = 1
 MAX_LOSS_S: Final = 1.0
+log = logging.getLogger(__name__)
 _GOLDEN: Final = 0.618
 """Fractions k * golden ratio mod 1 spread any number of streams evenly over the flush period."""
 
@@ -72,6 +75,7 @@ class SessionRecorder:
         self.is_closed = False
         self.resumed = resume and (directory / JOURNAL_NAME).exists()
         _claim_folder(directory, resume=resume)
+        self._reserve = _reserve(directory, is_needed=not self.resumed)
         self.journal = Journal(directory / JOURNAL_NAME)
         self._sync = DiskSync()
         self._rotation = rotation
@@ -82,7 +86,7 @@ class SessionRecorder:
             self._restore()
         for stream in streams:
             self.stream(stream)
-        self.journal.append(
+        self.journal.tell(
             "resumed" if self.resumed else "recording",
             rig=rig,
             max_loss_s=max_loss_s,
@@ -162,18 +166,26 @@ class SessionRecorder:
         return {recorder.stream: recorder.coherence() for recorder in self.recorders()}
 
     def close(self) -> dict[str, dict[str, Any]]:
-        """Close all files, bring them to the disk, write `session.json`; return the summary."""
+        """Close all files, bring them to the disk, write `session.json`; return the summary.
+
+        Raises nothing that is the disk's fault: what it did not take is in the summary and in the log.
+        """
         if self.is_closed:
             return self.summary()
         self.is_closed = True
+        if self._reserve is not None:
+            self._reserve.release()
         for recorder in self.recorders():
             recorder.close_segment()
             recorder.settle()
         summary = self.summary()
-        self.journal.append("closed", stored={name: row["stored"] for name, row in summary.items()})
+        self.journal.tell("closed", stored={name: row["stored"] for name, row in summary.items()})
         self._sync.close()
         self.journal.close()
-        self._write_summary(summary)
+        try:
+            self._write_summary(summary)
+        except OSError as error:
+            log.error("%s: no %s: %s", self.directory, SUMMARY_NAME, error.strerror)  # noqa: TRY400 - says all
         return summary
 
     def __repr__(self) -> str:
@@ -212,11 +224,15 @@ def _is_empty(recorder: StreamRecorder | RowsRecorder) -> bool:
 def write_atomically(path: Path, content: bytes) -> None:
     """Put a file in place at once: whoever looks sees the old one or the new one, also after a power loss."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with beside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
     sync_folder(path.parent)
 
 
@@ -227,6 +243,18 @@ def sync_folder(folder: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def _reserve(directory: Path, *, is_needed: bool) -> Reserve | None:
+    try:
+        return Reserve(directory)
+    except OSError as error:
+        if is_needed:
+            raise RecordingFolderError(
+                f"{directory}: cannot record there: {error.strerror}; make room, or name another folder"
+            ) from error
+        log.error("%s: nothing can be kept for the end: %s", directory, error.strerror)  # noqa: TRY400 - says all
+        return None
 
 
 def _claim_folder(directory: Path, *, resume: bool) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.full_disk import disk_full_at
 
 from pipeline.log import PER_SECOND, LogOptions, RateLimit, start_log, stop_log
 
@@ -55,6 +56,19 @@ def test_kinds_are_limited_apart() -> None:
         limit.filter(flood)
 
     assert limit.filter(other)
+
+
+def test_a_full_disk_costs_lines_and_nothing_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever logs is not disturbed, stderr stays clean, and lines are written again when there is room."""
+    path = start_log("p", LogOptions(str(tmp_path)))
+    with disk_full_at(10):
+        for number in range(3):
+            logging.getLogger("a").warning("lost %d", number)
+    logging.getLogger("b").warning("told")
+    stop_log()
+
+    assert "told" in path.read_text()
+    assert "" == capsys.readouterr().err
 
 
 def test_old_files_are_rotated_away(tmp_path: Path) -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import resource
 import tempfile
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.full_disk import disk_full_at
 from support.spooling import BLOCK, MIB, SPEC, block_of, open_spool, spool_blocks, spooled_items
 
 from pipeline.errors import BlockError, SpoolError
@@ -72,17 +71,6 @@ def test_the_budget_is_kept_and_what_is_refused_is_told(tmp_path: Path) -> None:
         spool.forget("/rec/1", SPEC.stream, SPEC.birth, [(0, 80)])
         assert spool.put(run, block_of(80))
         assert spool.refused == ""
-
-
-@contextmanager
-def disk_full_at(size: int) -> Iterator[None]:
-    """Let no file grow beyond `size` bytes: the kernel then takes a part of a write, and refuses the next."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_full_disk_refuses_and_leaves_no_torn_record(tmp_path: Path) -> None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
-from stations.recording import Journal, read_journal
+import pytest
+from support.full_disk import disk_full_at
+
+from stations.recording import Journal, JournalError, read_journal
 
 APPEND = """
 import sys
@@ -63,6 +67,31 @@ def test_torn_last_line_is_passed_over_and_declared_by_the_next_writer(tmp_path:
 
     assert (["one"], ()) == ([event.kind for event in torn.events], torn.problems)
     assert (["one", "torn", "three"], ()) == ([event.kind for event in continued.events], continued.problems)
+
+
+@pytest.mark.parametrize("room", [0, 1, 30, 130, 250])
+def test_what_a_full_disk_does_not_take_is_written_when_it_does(tmp_path: Path, room: int) -> None:
+    """Once and with its own time, whichever of two processes tore a line; whoever appends is told."""
+    path = tmp_path / "session.jsonl"
+    with Journal(path) as journal, Journal(path) as other:
+        journal.append("one")
+        with disk_full_at(path.stat().st_size + room):
+            journal.tell("two", stream="p1.cam")
+            other.tell("three")
+            with pytest.raises(JournalError, match=r"not written|torn"):
+                journal.append("four")
+        full = read_journal(path)
+        until = time.monotonic_ns()
+        assert other.catch_up()
+        assert journal.catch_up()
+        journal.append("five")
+    reading = read_journal(path)
+
+    assert (["one"], ()) == ([event.kind for event in full.events][:1], full.problems)
+    assert {"one", "two", "three", "five"} == {event.kind for event in reading.events} - {"torn"}
+    assert 4 == len([event for event in reading.events if event.kind != "torn"])
+    assert () == reading.problems
+    assert all(event.monotonic_ns < until for event in reading.of_kind("two", "three"))
 
 
 def test_flipped_byte_in_the_middle_is_reported_with_its_line(tmp_path: Path) -> None:

@@ -10,10 +10,12 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from support.full_disk import disk_full_at
 from support.recordings import BIRTH, MadeStream
 
 from pipeline.block import BlockFlag
 from stations.recording import Recording, RecordingFolderError, SessionRecorder, read_journal, verify
+from stations.recording.reserve import RESERVE_BYTES
 
 NAME = "pilot1.cam0"
 HEX = f"{BIRTH:016x}"
@@ -236,6 +238,18 @@ def test_full_disk_ends_a_stream_with_everything_accounted_for(tmp_path: Path) -
     failed = list(read_journal(folder / "session.jsonl").of_kind("disk_failed"))
     assert ["File too large"] == [event.fields["error"].rpartition(": ")[2] for event in failed]
     assert verify(folder).ok, verify(folder).lines()
+
+
+def test_a_disk_without_room_is_refused_and_room_is_kept_for_the_end(tmp_path: Path) -> None:
+    """Before anything is written there; while a recording runs a reserve is held, and given back at its end."""
+    with disk_full_at(RESERVE_BYTES // 2), pytest.raises(RecordingFolderError, match="cannot record there: File too"):
+        SessionRecorder(tmp_path / "a", "demo")
+    assert [] == list((tmp_path / "a").iterdir())
+
+    session = SessionRecorder(tmp_path / "a", "demo")
+    assert RESERVE_BYTES <= 512 * (tmp_path / "a" / ".reserve").stat().st_blocks
+    session.close()
+    assert ["session.json", "session.jsonl"] == sorted(path.name for path in (tmp_path / "a").iterdir())
 
 
 def test_streams_take_turns_in_flushing(tmp_path: Path) -> None:
