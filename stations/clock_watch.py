@@ -18,12 +18,16 @@ from typing import Any, Final
 import msgspec
 
 from pipeline import OutcomeError, PipelineError, Receipt
-from pipeline.clock_burst import PROBES
+from pipeline.clock_burst import PROBES, Burst
 from pipeline.clock_prober import TIMEOUT_S, Ask, ClockState, Effect, Prober, Tell
 from shm import clock_domain
 
 CLOCK_STEP: Final = "clock_step"
 """Kind of the event that tells of a step."""
+CLOCK_UNCERTAIN: Final = "clock_uncertain"
+"""Kind of the event that tells of a clock that is known badly."""
+UNCERTAIN_NS: Final = 5_000_000
+"""A clock of another machine that is not known better than this is known badly."""
 Send = Callable[..., Receipt]
 OnEvent = Callable[[str, dict[str, Any]], object]
 Task = Callable[[], object]
@@ -35,13 +39,14 @@ class ClockWatch:
 
     Args:
         send: sends a message, as `Station.send`.
-        on_event: hears of a burst or a step: its kind and its fields.
+        on_event: hears of a burst, a step or a clock that is known badly: its kind and its fields.
     """
 
     def __init__(self, send: Send, on_event: OnEvent) -> None:
         self._send = send
         self._on_event = on_event
         self._probers: dict[str, Prober] = {}
+        self._uncertain: set[str] = set()
         self._lock = threading.Lock()
         self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -126,5 +131,15 @@ class ClockWatch:
             self._on_event(PROBES, msgspec.to_builtins(tell.burst))
             for step in tell.steps:
                 self._on_event(CLOCK_STEP, msgspec.to_builtins(step))
+            self._warn(tell.burst)
         except PipelineError as error:
             log.warning("a burst of %s is not in the journal: %s", tell.burst.name, error)
+
+    def _warn(self, burst: Burst) -> None:
+        """Tell once when a clock of another machine begins to be known badly."""
+        state = self.states().get(burst.name)
+        if state is None or burst.theirs == burst.ours or state.uncertainty_ns <= UNCERTAIN_NS:
+            self._uncertain.discard(burst.name)
+        elif burst.name not in self._uncertain:
+            self._uncertain.add(burst.name)
+            self._on_event(CLOCK_UNCERTAIN, {"name": burst.name, "uncertainty_ns": state.uncertainty_ns})

@@ -19,7 +19,7 @@ import msgspec
 from pipeline import Message, NetNode, Receipt
 from pipeline.clock_burst import PROBES
 
-from .clock_watch import CLOCK_STEP
+from .clock_watch import CLOCK_STEP, CLOCK_UNCERTAIN
 from .conductor import Conductor, Effect, Handshake, Note, Send, StreamState
 from .errors import NotRecordingError
 from .ledger import Account
@@ -248,6 +248,7 @@ _WORDS: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
     "stop": lambda f: f"stopping: {f['why']}",
     "mark": lambda f: f"mark of {f['by']}: {f['text']}",
     CLOCK_STEP: lambda f: f"{f['name']}: its {f['clock']} clock jumped by {f['size_ns'] / 1e6:+,.3f} ms",
+    CLOCK_UNCERTAIN: lambda f: f"{f['name']}: its clock is only known to ±{f['uncertainty_ns'] / 1e6:,.1f} ms",
     "param": lambda f: f"{f['name']}: {f['parameter']} is {f['value']}",
     "failed": lambda f: f"{f['name']} could not {f['key']}: {f['error']}",
     "ladder": lambda f: (

@@ -16,6 +16,7 @@ KEPT: Final = 100
 """Events shown; older ones are in session.jsonl."""
 BAD: Final = frozenset(
     {"died", "death", "dead", "lost", "late", "gap", "failed", "error", "demoted", "overrun", "refused"}
+    | {"step", "uncertain"}
 )
 """Words of a kind that make it a warning."""
 _WHO: Final = ("name", "who", "stream", "id", "station", "node")

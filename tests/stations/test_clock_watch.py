@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -14,7 +15,7 @@ from pipeline import Message, NetNode
 from pipeline.clock_prober import BURST
 from pipeline.transport import port_of
 from shm import clock_domain
-from stations.clock_watch import CLOCK_STEP, ClockWatch
+from stations.clock_watch import CLOCK_STEP, CLOCK_UNCERTAIN, ClockWatch
 from stations.station import Station
 
 
@@ -71,6 +72,23 @@ def test_a_step_is_an_event(scene: Scene) -> None:
     assert eventually(lambda: bool(scene.of_kind(CLOCK_STEP)), 10)
     step = next(fields for fields in scene.of_kind(CLOCK_STEP) if fields["clock"] == "monotonic")
     assert abs(step["size_ns"] - 200_000_000) < 50_000_000
+
+
+def test_a_clock_of_another_machine_that_is_known_badly_is_told_of_once(scene: Scene) -> None:
+    """An answer that takes 30 ms leaves 15 ms open; of the Terminal's own machine nothing is open."""
+
+    def slowly(clock: str) -> dict[str, Any]:
+        threading.Event().wait(0.03)
+        return {**stamps(), "clock": clock}
+
+    scene.answer = lambda: slowly("monotonic:far")
+    scene.watch.meet("p1")
+    assert eventually(lambda: len(scene.of_kind("probes")) == 2, 10)
+    scene.answer = lambda: slowly(clock_domain())
+    assert eventually(lambda: len(scene.of_kind("probes")) == 3, 10)
+    (told,) = scene.of_kind(CLOCK_UNCERTAIN)
+    assert "p1" == told["name"]
+    assert told["uncertainty_ns"] >= 15_000_000
 
 
 def test_garbage_and_silence_are_counted_and_what_is_good_is_used(scene: Scene) -> None:
