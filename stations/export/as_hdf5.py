@@ -11,7 +11,7 @@ import numpy as np
 
 from .columns import attributes, columns_of, dtype_of, slabs
 from .format import Digest, Format
-from .h5_fill import FillSink, contiguous, read_digests
+from .h5_fill import FillSink, contiguous, filled_bytes, read_digests
 from .notes import Notes
 from .selection import Selection
 
@@ -21,6 +21,10 @@ class Hdf5(Format):
 
     name: ClassVar[str] = "hdf5"
     suffix: ClassVar[str] = ".h5"
+
+    def bytes_needed(self, selection: Selection) -> int:
+        """Items and stamps lie there as they are."""
+        return filled_bytes(selection)
 
     def begin(self, path: Path, selection: Selection, notes: Notes) -> FillSink:
         """Write everything but the items, for which there is place."""

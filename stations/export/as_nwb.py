@@ -19,7 +19,7 @@ from stations.recording import StreamRecording
 
 from .columns import attributes, columns_of, dtype_of, slabs
 from .format import Digest, Format
-from .h5_fill import FillSink, read_digests
+from .h5_fill import FillSink, filled_bytes, read_digests
 from .notes import Notes
 from .selection import NS, Selection
 
@@ -42,6 +42,10 @@ class Nwb(Format):
         if len(stream.shape) > 4:
             return f"NWB holds items of at most 3 dimensions, not {stream.shape[1:]}"
         return "" if len(stream) else "it has no item here"
+
+    def bytes_needed(self, selection: Selection) -> int:
+        """Items and stamps lie there as they are."""
+        return filled_bytes(selection)
 
     def begin(self, path: Path, selection: Selection, notes: Notes) -> FillSink:
         """Let pynwb write everything but the items."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from stations.errors import StationError
 from stations.recording import Recording
+from stations.recording.segment import why_of
 
 from .errors import ExportError
 from .format import Format, Sink, checksum_of_lines, digest_of
@@ -55,11 +59,12 @@ def export(
     output = (output or source.with_name(source.name + form.suffix)).resolve()
     if output.exists():
         raise ExportError(f"{output} is there already; remove it, or name another --output")
-    with Recording(source) as recording:
+    with Recording(source) as recording, _told(output):
         selection = select(recording, streams, window, form.refuse, progress)
         notes = read_notes(selection)
         ledger = Ledger(output, _fingerprint(form, selection, notes))
         output.parent.mkdir(parents=True, exist_ok=True)
+        refuse_without_room(output, form.bytes_needed(selection) - _bytes_of(ledger.partial))
         resumed = _write(form, selection, notes, ledger, progress=progress, checkpoint_s=checkpoint_s)
         report = ExportReport(form.name, str(output), left_out=selection.left_out, lossy=form.lossy)
         report.streams = {name: len(stream) for name, stream in selection.streams.items()}
@@ -91,6 +96,35 @@ def differences(form: Format, path: Path, selection: Selection, notes: Notes, pr
         if checksum_of_lines([note.text for note in lines]) != checksum_of_lines(again.get(name, [])):
             found.append(f"{name}: {len(again.get(name, []))} lines that are not the {len(lines)} written")
     return found
+
+
+def refuse_without_room(output: Path, needed: int) -> None:
+    """Refuse what cannot fit: HDF5 takes a process with it when the disk is full.
+
+    Raises:
+        ExportError: says how much is needed, and how much is free.
+    """
+    free = shutil.disk_usage(output.parent).free
+    if needed > free:
+        has = f"{output.parent} has {free / 1e6:.0f} MB free"
+        raise ExportError(f"{output} needs {needed / 1e6:.0f} MB, {has}; make room, or name another --output")
+
+
+def _bytes_of(path: Path) -> int:
+    """Return what a file takes of the disk; 0 if there is none."""
+    return path.stat().st_blocks * 512 if path.is_file() else 0
+
+
+@contextmanager
+def _told(output: Path) -> Iterator[None]:
+    """Say of a disk that is full or gone whose place that was; libraries name it late or never."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, StationError):
+            raise
+        why = f"{why_of(error)}; make room, or mend that, and the same command goes on"
+        raise ExportError(f"{output} cannot be written: {why}") from error
 
 
 def _write(

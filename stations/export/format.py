@@ -133,6 +133,10 @@ class Format(ABC):
         """Return how many items are written at once."""
         return max(1, PIECE_BYTES // max(1, item_bytes(stream)))
 
+    def bytes_needed(self, selection: Selection) -> int:  # noqa: ARG002 - most are compressed, or text
+        """Return how many bytes the output has at least, as far as that is known before."""
+        return 0
+
     @abstractmethod
     def begin(self, path: Path, selection: Selection, notes: Notes) -> Sink:
         """Begin an export with what goes along; nothing is at `path`."""

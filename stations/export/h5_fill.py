@@ -48,6 +48,11 @@ class FillSink(Sink):
             self._file.close()
 
 
+def filled_bytes(selection: Selection) -> int:
+    """Return the bytes of all items and their stamps, which are three numbers of 8 bytes at least."""
+    return selection.nbytes + 24 * sum(map(len, selection.streams.values()))
+
+
 def contiguous(group: h5py.Group, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> h5py.Dataset:
     """Make a dataset that has its place in the file at once."""
     places = h5py.h5p.create(h5py.h5p.DATASET_CREATE)

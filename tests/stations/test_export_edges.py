@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import shutil
+import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from support.exports import end_zarr_threads
 from support.recordings import MadeStream
 
 from stations.export import ExportError, Window, export, format_of
+from stations.export.export import refuse_without_room
 from stations.export.notes import read_notes
 from stations.export.selection import Selection
 from stations.recording import Recording, SessionRecorder
@@ -22,6 +26,14 @@ from tools import exits
 from tools.cli import main
 
 SIGNAL = "pilot1.signal"
+FULL = """
+import resource, sys
+from tools.cli import main
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000))
+sys.exit(main())
+"""
+"""A disk that takes 6000 bytes a file."""
 
 __all__ = ["end_zarr_threads"]
 
@@ -113,6 +125,39 @@ def test_an_mcap_file_is_read_again_piece_by_piece(tmp_path: Path) -> None:
         tracemalloc.stop()
     assert (100, len(notes.lists["events"])) == (digest.count, len(again["events"]))
     assert most < 40 * noise.nbytes
+
+
+@pytest.mark.parametrize("name", ["hdf5", "nwb"])
+def test_what_cannot_fit_is_refused_before_hdf5_begins(tmp_path: Path, name: str) -> None:
+    """A disk that fills up under HDF5 ends in a crash."""
+    record(tmp_path / "rec", MadeStream())
+    with Recording(tmp_path / "rec") as recording:
+        needed = format_of(name).bytes_needed(Selection(recording, {"pilot1.cam0": recording["pilot1.cam0"]}))
+    report = export(tmp_path / "rec", name, tmp_path / f"out.{name}")
+    assert 24 * 12 * 16 * 3 < needed <= Path(report.output).stat().st_size
+    refuse_without_room(tmp_path / "out", needed)
+    free = shutil.disk_usage(tmp_path).free
+    with pytest.raises(ExportError, match=r"out needs \d+ MB, .* has \d+ MB free; make room, or name another --output"):
+        refuse_without_room(tmp_path / "out", 2 * free)
+
+
+@pytest.mark.parametrize("name", ["zarr", "mcap", "csv", "wav", "mp4"])
+def test_a_full_disk_is_one_line_and_with_room_the_same_command_ends_it(tmp_path: Path, name: str) -> None:
+    """No traceback, nothing under the output's name."""
+    noise = np.random.default_rng(6).integers(256, size=(8, 128, 128), dtype=np.uint8)
+    samples = np.random.default_rng(7).integers(-9999, 9999, size=(4096, 16)).astype("<i2")
+    images = Given("pilot1.cam0", noise, rate=30)
+    record(tmp_path / "rec", images, Given(SIGNAL, samples, block_items=64, rate=1000), items=256)
+    output = tmp_path / f"out.{name}"
+    arguments = ["export", str(tmp_path / "rec"), "--format", name, "--output", str(output), "--verify"]
+    full = subprocess.run(
+        [sys.executable, "-c", FULL, *arguments], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (exits.BAD_INPUT, 1) == (full.returncode, full.stderr.count("\n")), full.stderr
+    assert f"{output} cannot be written: File too large; make room" in full.stderr
+    assert not output.exists()
+    assert exits.OK == main(arguments)
+    assert ["out." + name, "rec"] == sorted(path.name for path in tmp_path.iterdir())
 
 
 def test_labels_may_be_anything(tmp_path: Path) -> None:
