@@ -5,21 +5,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import secrets
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, Self
 
-from .effects import Buffer, Ref
-from .errors import AddressError, ClosedError, DuplicateIdError, OutboxFullError
+from .dispatch import Dispatch, Outline
+from .effects import Ref
+from .errors import AddressError, ClosedError, DuplicateIdError
+from .exchange import Delivery, Exchange
 from .hub_counts import HubCounts, HubStatistics
 from .links import Links
 from .listen_pool import DEFAULT_THREADS, ListenPool
 from .listening import Listen, run_listen
+from .mailbox import Mailbox
 from .message import DEFAULT_TTL, Message, frames_of
 from .message_log import is_logged, log_message
 from .neighbours import Neighbours
@@ -29,28 +31,13 @@ from .receipt import Receipt
 from .routes import Routes
 from .session import Session
 from .stream_unpack import StreamUnpacker
-from .switch import Delivery, Order, Switch
+from .switch import Switch
 from .transport import Context, share_context, unshare_context
 from .wire import check_address, check_path
 
-MAX_UNSETTLED: Final = 65536
-"""Confirmed messages without an end that a hub keeps; `send` refuses more."""
-MAX_BACKLOG: Final = 4096
-"""Messages that have not left this process yet beyond which `send` waits a little."""
-_HOLD_S: Final = 1.0
-_HOLD_STEP_S: Final = 0.001
 _REQUEST_SHARE: Final = 0.9
 """Part of a request's timeout after which the recipient is asked rather than sent to again, so that the answer
 `expired` arrives in time."""
-
-
-class Outline(NamedTuple):
-    """What of a message decides how it is sent."""
-
-    to: str
-    key: str
-    is_posted: bool
-    ttl: int = DEFAULT_TTL
 
 
 def _marks(repeat: bool, flags: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -115,7 +102,7 @@ class Hub:
         self.expand_on_receive = expand_on_receive
         boot, now, name = secrets.randbits(64) | 1, time.monotonic(), check_address(id)
         self.boot = boot
-        self._patience = patience or Patience()
+        patience = patience or Patience()
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
         self._id_prefix = f"{id}_{boot:016x}_"
@@ -129,7 +116,7 @@ class Hub:
         self._has_news = threading.Condition(self._lock)
         self._peer_callbacks = [on_peer] if on_peer is not None else []
         self._counts = HubCounts()
-        self._session = Session(boot, now, self._patience)
+        self._session = Session(boot, now, patience)
         self._pool = ListenPool(id, threads)
         self._is_sharing = context is None
         self._context = context or share_context()
@@ -141,7 +128,8 @@ class Hub:
             self._give_back_context()
             raise
         self._neighbours = Neighbours(name, boot, self._peers, self._links, self._counts, now=now, tell=self._tell)
-        self._switch = Switch(
+        self._mailbox = Mailbox()
+        self._exchange = Exchange(
             name,
             links=self._links,
             neighbours=self._neighbours,
@@ -150,6 +138,24 @@ class Hub:
             counts=self._counts,
             accept=self._accept,
             has_room=self._has_room,
+            post=self._mailbox.post,
+        )
+        self._switch = Switch(
+            id,
+            mailbox=self._mailbox,
+            links=self._links,
+            neighbours=self._neighbours,
+            session=self._session,
+            exchange=self._exchange,
+            counts=self._counts,
+        )
+        self._dispatch = Dispatch(
+            id,
+            mailbox=self._mailbox,
+            exchange=self._exchange,
+            switch=self._switch,
+            patience=patience,
+            is_connected=lambda: self.is_connected,
         )
         self._switch.start(daemon=daemon)
 
@@ -179,7 +185,7 @@ class Hub:
 
     def statistics(self) -> HubStatistics:
         """Return what passed, was refused and was lost so far."""
-        return self._counts.snapshot(unsettled=len(self._switch.unsettled), queued=self._links.queued)
+        return self._counts.snapshot(unsettled=len(self._exchange.unsettled), queued=self._links.queued)
 
     def l_statistics(self, _message: Message) -> dict[str, int]:
         """Answer what `statistics` returns, by name: a listen of every node."""
@@ -190,7 +196,7 @@ class Hub:
 
         In order, on a listen thread; at once for each neighbour that is here already.
         """
-        self._switch.post(self._begin_to_tell, call)
+        self._mailbox.post(self._begin_to_tell, call)
 
     def prepare_message(
         self,
@@ -246,12 +252,12 @@ class Hub:
             marks = _marks(repeat, flags)
             if not is_logged(marks):
                 body = frames_of(self._next_id(), hops[-1], self.id, key or "", value, marks)
-                return self._send(path, Outline(hops[-1], key or "", "NOREPEAT" in marks), body, deadline_s)
+                return self._dispatch.send(path, Outline(hops[-1], key or "", "NOREPEAT" in marks), body, deadline_s)
             msg = self.prepare_message(hops[-1], key or "", value, repeat, flags)
         body = msg.serialize()
         log_message("sends", self.id, msg)
         outline = Outline(msg.to or "", msg.key or "", "NOREPEAT" in msg.flags, msg.ttl or DEFAULT_TTL)
-        return self._send(path, outline, body, deadline_s)
+        return self._dispatch.send(path, outline, body, deadline_s)
 
     def push(  # noqa: PLR0917 - the seed's signature
         self,
@@ -318,37 +324,10 @@ class Hub:
 
     def __repr__(self) -> str:
         there = sum(peer.is_there for peer in self._peers)
-        return f"<{type(self).__name__} {self.id} peers={there} unsettled={len(self._switch.unsettled)}>"
-
-    def _send(
-        self, path: tuple[bytes, ...], message: Outline, body: Sequence[Buffer], deadline_s: float | None
-    ) -> Receipt:
-        receipt = Receipt(message.to, message.key)
-        switch = self._switch
-        if switch.backlog >= MAX_BACKLOG:
-            self._wait_for_room()
-        if message.is_posted:
-            is_taken = switch.post(switch.submit_post, path, body, receipt)
-        else:
-            unsettled = len(switch.unsettled)
-            if unsettled >= MAX_UNSETTLED:
-                raise OutboxFullError(f"{self.id}: {unsettled} messages have no answer yet; send more slowly")
-            patience_s = deadline_s if deadline_s is not None else message.ttl * self._patience.repeat_interval_s
-            is_taken = switch.post(switch.submit, Order(path, message.key, body, message.ttl, patience_s), receipt)
-        if not is_taken:
-            receipt.settle("expired", reason=f"{self.id} was released before it was sent")
-        return receipt
+        return f"<{type(self).__name__} {self.id} peers={there} unsettled={len(self._exchange.unsettled)}>"
 
     def _next_id(self) -> str:
         return f"{self._id_prefix}{next(self._numbers)}"
-
-    def _wait_for_room(self) -> None:
-        """Hold back a thread that sends faster than zmq takes; never one that others wait for."""
-        if self._switch.is_current_thread() or runs_event_loop():
-            return
-        deadline = time.monotonic() + _HOLD_S
-        while self._switch.backlog >= MAX_BACKLOG and self.is_connected and time.monotonic() < deadline:
-            time.sleep(_HOLD_STEP_S)
 
     def _require_upstream(self) -> str:
         if self.push_id is None:
@@ -370,7 +349,7 @@ class Hub:
     def _run_listen(self, ref: Ref, is_confirmed: bool, message: Message) -> None:
         kind, body = run_listen(self.id, self.listens, message, expand=self.expand_on_receive)
         if is_confirmed:
-            self._switch.post(self._switch.answer, ref, kind, body)
+            self._mailbox.post(self._exchange.answer, ref, kind, body)
 
     def _tell(self, event: PeerEvent | None) -> None:
         """A neighbour came or went, or (None) we were refused; called on the I/O thread."""
@@ -394,12 +373,3 @@ class Hub:
         if self._is_sharing:
             self._is_sharing = False
             unshare_context()
-
-
-def runs_event_loop() -> bool:
-    """Tell whether the calling thread runs an asyncio event loop."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True

@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .dispatch import runs_event_loop
 from .errors import AddressError
-from .hub import Hub, runs_event_loop
+from .hub import Hub
 from .listen_pool import DEFAULT_THREADS
 from .listening import Listen
 from .message import Message

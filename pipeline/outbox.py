@@ -10,21 +10,20 @@ S3  `unknown` is said only if the recipient restarted after the first send, or w
 
 from __future__ import annotations
 
-import heapq
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from .effects import Buffer, Effects, FinalState, Progress, Settle, Transmit
+from .outgoing import Lane, Outgoing, Recipient
 from .session_table import SENDER, Act, Event, Stage
+from .timers import Timers
 from .wire import VERSION, Kind, Tag
 
 POST_LAG: Final = 1024
 """Counters behind an unconfirmed message that its recipient still remembers, to know a copy when it sees one."""
 FORGET_S: Final = 900.0
 """A recipient that was not written to for so long is forgotten; the next message asks it again which boot it is."""
-_NEVER: Final = float("inf")
 _CLOCK_MARGIN: Final = 0.001
 """Two machines' clocks may run apart by this fraction; more than any quartz does."""
 
@@ -45,65 +44,8 @@ class Patience:
     """Messages of one key to one recipient that are on the way at once."""
 
 
-_SMOOTHING: Final = 0.125
 _ROUNDS: Final = 4.0
 """A first send is repeated after so many usual times of answering, but not before `first_resend_s`."""
-
-
-class Outgoing:
-    """A confirmed message on its way."""
-
-    __slots__ = ("body", "bound", "counter", "deadline", "delay", "due", "first_sent", "key", "path",
-                 "questioned", "sends", "stage", "tag", "ttl")  # fmt: skip
-
-    def __init__(
-        self, counter: int, path: Sequence[bytes], key: str, body: Sequence[Buffer], *, ttl: int, deadline: float
-    ) -> None:
-        self.counter = counter
-        self.path = path
-        self.key = key
-        self.body = body
-        self.ttl = ttl
-        self.deadline = deadline
-        self.stage = Stage.WAITING
-        self.bound = self.sends = 0
-        self.tag = b""
-        self.due = deadline
-        self.delay = self.first_sent = self.questioned = 0.0
-
-
-class _Lane:
-    """Messages of one key to one recipient."""
-
-    __slots__ = ("flying", "waiting")
-
-    def __init__(self) -> None:
-        self.flying = 0
-        self.waiting: deque[Outgoing] = deque()
-
-
-class _Recipient:
-    """What is known of one recipient."""
-
-    __slots__ = ("binder", "boot", "heard", "lanes", "order", "round_s", "told_floor", "touched", "unsettled")
-
-    def __init__(self, now: float) -> None:
-        self.boot = 0
-        self.heard = self.touched = now
-        self.told_floor = 0
-        self.round_s = 0.0
-        """Smoothed time from a send to its first answer."""
-        self.binder: Outgoing | None = None
-        self.lanes: dict[str, _Lane] = {}
-        self.unsettled: dict[int, Outgoing] = {}
-        self.order: deque[int] = deque()
-
-    def floor(self, top: int) -> int:
-        """Return the lowest counter that is not settled, `top` if all are."""
-        order, unsettled = self.order, self.unsettled
-        while order and order[0] not in unsettled:
-            order.popleft()
-        return order[0] if order else top
 
 
 class Outbox:
@@ -112,9 +54,9 @@ class Outbox:
     def __init__(self, boot: int, patience: Patience) -> None:
         self.boot = boot
         self.patience = patience
-        self._recipients: dict[bytes, _Recipient] = {}
+        self._recipients: dict[bytes, Recipient] = {}
         self._items: dict[int, Outgoing] = {}
-        self._timers: list[tuple[float, int]] = []
+        self._timers = Timers(self._items)
         self._top = 1
 
     def __len__(self) -> int:
@@ -126,14 +68,7 @@ class Outbox:
     @property
     def next_due(self) -> float:
         """When `on_tick` has something to do; infinity if never."""
-        timers, items = self._timers, self._items
-        while timers:
-            due, counter = timers[0]
-            item = items.get(counter)
-            if item is not None and item.due == due:
-                return due
-            heapq.heappop(timers)  # settled, or scheduled anew
-        return _NEVER
+        return self._timers.next_due
 
     def post(self, counter: int, path: Sequence[bytes], body: Sequence[Buffer], now: float) -> Transmit:
         """Send once, unconfirmed."""
@@ -151,14 +86,12 @@ class Outbox:
         self._top = item.counter + 1
         self._items[item.counter] = recipient.unsettled[item.counter] = item
         recipient.order.append(item.counter)
-        lane = recipient.lanes.get(item.key)
-        if lane is None:
-            lane = recipient.lanes[item.key] = _Lane()
+        lane = recipient.lane_of(item)
         lane.waiting.append(item)
         effects: Effects = []
         self._open(recipient, lane, now, effects)
         if item.stage is Stage.WAITING:
-            heapq.heappush(self._timers, (item.due, item.counter))
+            self._timers.schedule(item, item.deadline)
         return effects
 
     def on_answer(self, origin: bytes, tag: Tag, body: Sequence[Buffer], now: float) -> Effects:
@@ -174,7 +107,7 @@ class Outbox:
                 self._meet(recipient, item, tag, now, effects)
         elif tag.other == item.bound:
             if item.stage is Stage.SENT and item.sends == 1:
-                recipient.round_s += (now - item.first_sent - recipient.round_s) * _SMOOTHING
+                recipient.answered(item, now)
             self._step(item, _ANSWERS[tag.kind], now, effects, body=body)
         return effects
 
@@ -219,20 +152,15 @@ class Outbox:
         for item in self._items.values():
             if item.stage is not Stage.WAITING:
                 item.delay = 0.0
-                self._schedule(item, now)
+                self._timers.schedule(item, now)
 
     def on_tick(self, now: float) -> Effects:
         """Resend, ask, expire what is due."""
         effects: Effects = []
-        timers = self._timers
-        while timers and timers[0][0] <= now:
-            due, counter = heapq.heappop(timers)
-            item = self._items.get(counter)
-            if item is None or item.due != due:
-                continue
+        while (item := self._timers.pop(now)) is not None:
             patient_until = item.first_sent + _ROUNDS * self._recipients[item.path[-1]].round_s
             if item.stage is Stage.SENT and item.sends == 1 and now < min(patient_until, item.deadline):
-                self._schedule(item, min(patient_until, item.deadline))  # the recipient is busy: more would not help
+                self._timers.schedule(item, min(patient_until, item.deadline))  # busy: more would not help
             else:
                 self._step(item, self._timer_event(item, now), now, effects)
         return effects
@@ -252,10 +180,10 @@ class Outbox:
                 effects.append(Transmit((origin,), tag, ()))
         return effects
 
-    def _recipient(self, origin: bytes, now: float) -> _Recipient:
+    def _recipient(self, origin: bytes, now: float) -> Recipient:
         found = self._recipients.get(origin)
         if found is None:
-            found = self._recipients[origin] = _Recipient(now)
+            found = self._recipients[origin] = Recipient(now)
         return found
 
     def _timer_event(self, item: Outgoing, now: float) -> Event:
@@ -266,7 +194,7 @@ class Outbox:
         is_over = now >= item.deadline or (stage is Stage.SENT and item.sends >= item.ttl)
         return Event.SPENT if is_over else Event.TIMER
 
-    def _meet(self, recipient: _Recipient, item: Outgoing, tag: Tag, now: float, effects: Effects) -> None:
+    def _meet(self, recipient: Recipient, item: Outgoing, tag: Tag, now: float, effects: Effects) -> None:
         """The recipient says it is boot `tag.other`, up for `tag.number` microseconds, and not the one we meant.
 
         It answers an envelope that was bound to a boot that had been; so it is younger than that boot, and if it is
@@ -343,42 +271,27 @@ class Outbox:
         due = now + item.delay
         if item.stage in _BEFORE_ASKING and now < item.deadline < due:
             due = item.deadline
-        self._schedule(item, due)
+        self._timers.schedule(item, due)
 
-    def _schedule(self, item: Outgoing, due: float) -> None:
-        item.due = due
-        heapq.heappush(self._timers, (due, item.counter))
-
-    def _open(self, recipient: _Recipient, lane: _Lane, now: float, effects: Effects) -> None:
-        """Start what may start: any number up to the window, but only one while the boot is unknown."""
-        while lane.waiting and lane.flying < self.patience.window:
-            if not recipient.boot and recipient.binder is not None:
-                return
-            item = lane.waiting.popleft()
-            if item.stage is not Stage.WAITING:
-                continue  # expired where it stood
-            lane.flying += 1
+    def _open(self, recipient: Recipient, lane: Lane, now: float, effects: Effects) -> None:
+        """Start what may start."""
+        while (item := recipient.next_of(lane, self.patience.window)) is not None:
             if recipient.boot:
                 self._step(item, Event.BOUND, now, effects)
             else:
                 recipient.binder = item
                 self._step(item, Event.OPENED, now, effects)
 
-    def _open_all(self, recipient: _Recipient, now: float, effects: Effects) -> None:
+    def _open_all(self, recipient: Recipient, now: float, effects: Effects) -> None:
         for lane in list(recipient.lanes.values()):
             self._open(recipient, lane, now, effects)
 
     def _settle(self, item: Outgoing, before: Stage, end: Settle, now: float, effects: Effects) -> None:
-        recipient = self._recipients[item.path[-1]]
-        del self._items[item.counter], recipient.unsettled[item.counter]
+        del self._items[item.counter]
         effects.append(end)
-        lane = recipient.lanes[item.key]
-        if before is not Stage.WAITING:
-            lane.flying -= 1
-        if lane.waiting:
-            self._open(recipient, lane, now, effects)
-        elif not lane.flying:
-            recipient.lanes.pop(item.key, None)
+        recipient = self._recipients[item.path[-1]]
+        lane = recipient.left(item, has_flown=before is not Stage.WAITING)
+        self._open(recipient, lane, now, effects)
 
 
 _ANSWERS: Final[dict[int, Event]] = {

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 
 from .effects import Buffer, Deliver, Effect, Effects, Progress, Ref, Settle, Transmit
 from .inbox import Inbox
-from .outbox import Outbox, Outgoing, Patience
+from .outbox import Outbox, Patience
+from .outgoing import Outgoing
 from .wire import Kind, Tag
 
 __all__ = ["Deliver", "Effect", "Effects", "Outgoing", "Patience", "Progress", "Ref", "Session", "Settle", "Transmit"]

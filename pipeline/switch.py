@@ -1,64 +1,36 @@
-"""The thread that owns a hub's sockets: takes in, passes on, hands over to listens, carries out what the session wants.
+"""The thread that owns a hub's sockets: waits for them, for commands of other threads and for what is due.
 
-Other threads leave commands by `post`.  Nothing that arrives can end the thread: what cannot be read is counted,
-logged at a bounded rate and dropped.
+Nothing that arrives can end the thread: what cannot be read is counted, logged at a bounded rate and dropped.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, NamedTuple, TypeVar
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
 
 from .bundle import is_bundle, open_bundle
-from .effects import Buffer, Deliver, Effect, Progress, Ref, Settle, Transmit
-from .errors import MalformedError, UnroutableError
+from .errors import MalformedError
+from .exchange import Exchange
 from .hub_counts import HubCounts
 from .links import MAX_DRAIN, Links
-from .listening import failure, read_outcome
 from .log import RateLimit
-from .message import Message
+from .mailbox import Mailbox
 from .neighbours import Neighbours
-from .outbox import Outgoing
-from .peers import Peer, PeerState
+from .peers import Peer
 from .receipt import Receipt
-from .routes import Routes
 from .session import Session
 from .transport import Socket
-from .value import encode_frames
-from .wire import (
-    DELIMITER,
-    MAX_HOPS,
-    TAG_BYTES,
-    VERSION,
-    Envelope,
-    Kind,
-    Outcome,
-    Tag,
-    open_envelope,
-    read_tag,
-    read_way,
-)
 
 T = TypeVar("T")
-Command = tuple[Callable[..., None], tuple[Any, ...]]
-Delivery = tuple[Ref, bool, Message, int]
-"""Which message, whether it is confirmed, the message, its size in bytes."""
-Accept = Callable[[list[Delivery]], None]
-HasRoom = Callable[[bytes, Message, int], bool]
 
 _SOON_S: Final = 0.001
 """How soon to try again what zmq could not take."""
 _SLEPT_S: Final = 0.00005
 """A poll that took longer has slept: traffic is light, so one message is read and the interpreter lock given up at once
 for the listen; looking whether there is more would hold it for longer than a listen takes to start."""
-_TOGETHER: Final = 256
-_TOGETHER_BYTES: Final = 1024 * 1024
-"""Messages of one turn, and their bytes, that are handed to listens together; until then no bound counts them."""
 _LINGER_S: Final = 0.2
 """Time for what zmq has taken to leave after closing."""
 
@@ -66,151 +38,72 @@ _log: Final = logging.getLogger(__name__)
 _log.addFilter(RateLimit())
 
 
-class Order(NamedTuple):
-    """A confirmed message to send."""
-
-    path: Sequence[bytes]
-    key: str
-    body: Sequence[Buffer]
-    ttl: int
-    deadline_s: float
-
-
 class Switch:
-    """One hub's I/O.
-
-    Attributes:
-        unsettled: receipts without an end, by counter.
-    """
+    """One hub's I/O thread."""
 
     def __init__(
         self,
-        name: bytes,
+        name: str,
         *,
+        mailbox: Mailbox,
         links: Links,
         neighbours: Neighbours,
-        routes: Routes,
         session: Session,
+        exchange: Exchange,
         counts: HubCounts,
-        accept: Accept,
-        has_room: HasRoom,
     ) -> None:
         """Take over sockets and session; `start` begins.
 
         Args:
             name: our address.
+            mailbox: what other threads want.
             links: our sockets.
             neighbours: who is at their other ends.
-            routes: ways to everybody else.
-            session: our conversations.
+            session: tells when something is due.
+            exchange: what arrives goes there.
             counts: what we count.
-            accept: hands messages to their listens, in order.
-            has_room: tells whether `accept` may be called for origin, message, size.
         """
-        self.unsettled: dict[int, Receipt] = {}
         self._name = name
-        self._text = name.decode()
+        self._mailbox = mailbox
         self._links = links
         self._neighbours = neighbours
-        self._routes = routes
         self._session = session
+        self._exchange = exchange
         self._counts = counts
-        self._accept = accept
-        self._has_room = has_room
-        self._deliveries: list[Delivery] = []
-        """Messages that came in this turn go to their listens together."""
-        self._delivered_bytes = 0
-        self._settled: deque[tuple[Callable[..., None], dict[str, Any]]] = deque()
-        """Receipts that ended in this turn."""
-        self._counter = 0
-        self._lock = threading.Lock()
-        self._commands: deque[Command] = deque()
-        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._is_awake = False
         self._must_stop = False
-        self._is_over = False
-        links.register(self._wake_fd)
+        links.register(mailbox.descriptor)
         self._thread: threading.Thread | None = None
 
-    # ---- other threads ----------------------------------------------------------------------------------------------
+    # ---- other threads -----------------------------------------------------------------------------------------------
 
     def start(self, *, daemon: bool) -> None:
         """Begin to work."""
-        self._thread = threading.Thread(target=self._run, name=f"{self._text}.io", daemon=daemon)
+        self._thread = threading.Thread(target=self._run, name=f"{self._name}.io", daemon=daemon)
         self._thread.start()
 
     @property
     def backlog(self) -> int:
         """Messages left by other threads or for neighbours that have not gone yet."""
-        return len(self._commands) + self._links.queued
+        return len(self._mailbox) + self._links.queued
 
     def is_current_thread(self) -> bool:
         """Tell whether the caller is the I/O thread."""
         return threading.current_thread() is self._thread
 
-    def post(self, run: Callable[..., None], *args: Any) -> bool:
-        """Have `run(*args)` called on the I/O thread, in order; False if it has ended."""
-        with self._lock:
-            if self._is_over:
-                return False
-            self._commands.append((run, args))
-            if not self._is_awake:
-                self._is_awake = True
-                os.eventfd_write(self._wake_fd, 1)
-        return True
-
     def stop(self, timeout_s: float) -> None:
         """Say goodbye, close the sockets, end the thread."""
-        self.post(self._stop)
+        self._mailbox.post(self._stop)
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout_s)
 
-    # ---- commands ---------------------------------------------------------------------------------------------------
-
-    def submit(self, order: Order, receipt: Receipt) -> None:
-        """Send a confirmed message."""
-        now = time.monotonic()
-        self._counter += 1
-        self.unsettled[self._counter] = receipt
-        path, key, body, ttl, deadline_s = order
-        item = Outgoing(self._counter, path, key, body, ttl=ttl, deadline=now + deadline_s)
-        self._carry_out(self._session.submit(item, now), now)
-
-    def submit_post(self, path: Sequence[bytes], body: Sequence[Buffer], receipt: Receipt) -> None:
-        """Send an unconfirmed message."""
-        now = time.monotonic()
-        self._counter += 1
-        hops = path[1:] if path[0] == self._name else path
-        target = self._routes.next_hop(hops[0]) if hops else None
-        if hops and target is None:
-            self._counts.unroutable += 1
-            receipt.settle("failed", error=UnroutableError(self._no_way(path[-1])))
-            return
-        if target is not None and not self._links.has_room(target):
-            self._counts.dropped_full += 1
-            receipt.settle("expired", reason=f"{target.id} takes no more now")
-            return
-        post = self._session.post(self._counter, path, body, now)
-        if target is None:
-            self._transmit(post, now)
-        else:  # the way is known: what `_transmit` would look up again
-            self._links.send(target, [*hops, post.tag + self._name, DELIMITER, *body])
-            self._counts.sent += 1
-        receipt.settle("sent")
-
-    def answer(self, ref: Ref, kind: Kind, body: Sequence[Buffer]) -> None:
-        """Answer a message whose listen has ended."""
-        now = time.monotonic()
-        self._carry_out(self._session.finished(ref, kind, body, now), now)
-
-    # ---- the loop ---------------------------------------------------------------------------------------------------
+    # ---- the loop ----------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
         try:
             while not self._must_stop:
                 self._turn()
         except Exception:
-            _log.critical("%s: the I/O thread ends by an error of ours", self._text, exc_info=True)
+            _log.critical("%s: the I/O thread ends by an error of ours", self._name, exc_info=True)
         finally:
             self._end()
 
@@ -218,41 +111,28 @@ class Switch:
         """Wait for news and handle it."""
         wait, began = 0.0, time.monotonic()
         due = min(self._neighbours.next_beat, self._session.next_due)
-        if not self._commands:
+        if not self._mailbox:
             wait = min(due - began, _SOON_S) if self._links.queued else due - began
-        self._hand_over()
+        self._exchange.hand_over()
         ready = self._links.poll(max(0.0, wait))
         now = time.monotonic()
         most = MAX_DRAIN if now - began < _SLEPT_S else 1
         for source in ready:
             if source is self._links.router or source is self._links.dealer:
                 self._drain(source, most)
-            elif source == self._wake_fd:
-                with self._lock:
-                    os.eventfd_read(self._wake_fd)
-                    self._is_awake = False
+            elif source == self._mailbox.descriptor:
+                self._mailbox.hear()
             elif isinstance(source, int):
                 self._neighbours.on_link(source, now)
-        for _ in range(len(self._commands)):
-            run, args = self._commands.popleft()
-            run(*args)
+        self._mailbox.run()
         if now >= due:
             self._tick(now)
         if self._links.queued:
-            self._flush()
-
-    def _hand_over(self) -> None:
-        """Wake who waits for what came, last: a thread that is woken earlier waits for the interpreter's lock."""
-        if self._deliveries:
-            deliveries, self._deliveries, self._delivered_bytes = self._deliveries, [], 0
-            self._accept(deliveries)
-        while self._settled:
-            settle, arguments = self._settled.popleft()
-            settle(**arguments)
+            self._exchange.flush()
 
     def _tick(self, now: float) -> None:
         if now >= self._session.next_due:
-            self._carry_out(self._session.on_tick(now), now)
+            self._exchange.on_tick(now)
         if now >= self._neighbours.next_beat:
             self._neighbours.on_tick(now)
 
@@ -266,15 +146,12 @@ class Switch:
             peer, envelopes = self._guard(self._unpack, frames, start, now) or (None, ())
             if peer is not None:
                 for envelope in envelopes:
-                    self._guard(self._take, peer, envelope, now)
+                    self._guard(self._exchange.take, peer, envelope, now)
 
     def _unpack(self, frames: list[bytes], start: int, now: float) -> tuple[Peer | None, list[list[bytes]]]:
         """Return who sent a message of zmq's, and the envelopes in it."""
         peer = self._neighbours.who(frames[0], now) if start else self._neighbours.upstream
         return peer, open_bundle(frames, start) if is_bundle(frames[start]) else [frames[start:]]
-
-    def _take(self, peer: Peer, frames: list[bytes], now: float) -> None:
-        self._on_envelope(peer, open_envelope(frames), now)
 
     def _guard(self, take: Callable[..., T], *args: Any) -> T | None:
         """Handle what a stranger may have made: at worst it is counted and dropped, alone."""
@@ -282,195 +159,18 @@ class Switch:
             return take(*args)
         except MalformedError as error:
             self._counts.malformed += 1
-            _log.warning("%s: dropped a message: %s", self._text, error)
+            _log.warning("%s: dropped a message: %s", self._name, error)
         except Exception:  # hostile bytes must never end the thread
             self._counts.malformed += 1
-            _log.exception("%s: dropped a message that raised", self._text)
+            _log.exception("%s: dropped a message that raised", self._name)
         return None
 
     def _stop(self) -> None:
         self._must_stop = True
-        self._flush()
+        self._exchange.flush()
         self._neighbours.say_goodbye()
 
     def _end(self) -> None:
-        with self._lock:
-            self._is_over = True
-            left = [receipt for _, args in self._commands for receipt in args if isinstance(receipt, Receipt)]
-            os.close(self._wake_fd)
-        for counter, receipt in self.unsettled.items():
-            if self._session.outbox.has_left(counter):
-                receipt.settle("unknown", reason=f"{self._text} was released before the answer; it may have run")
-            else:
-                left.append(receipt)
-        for receipt in left:
-            receipt.settle("expired", reason=f"{self._text} was released before it was sent")
-        self._hand_over()
-        self.unsettled.clear()
+        left = self._mailbox.close()
+        self._exchange.end([receipt for receipt in left if isinstance(receipt, Receipt)])
         self._links.close(_LINGER_S)
-
-    # ---- what arrives -----------------------------------------------------------------------------------------------
-
-    def _on_envelope(self, peer: Peer, envelope: Envelope, now: float) -> None:
-        path, trace, body = envelope
-        came_by = trace[TAG_BYTES:]
-        if came_by != peer.name:
-            if not came_by.endswith(b"\0" + peer.name):
-                self._counts.forged += 1
-                raise MalformedError(f"{peer.id} says it is {came_by[-40:]!r}")
-            if not peer.is_upstream:
-                self._routes.learn(came_by.partition(b"\0")[0], peer)
-        peer.heard = now
-        if peer.state is not PeerState.ALIVE and (not peer.is_upstream or peer.state is PeerState.LATE):
-            self._neighbours.hear(peer, now)  # upstream's boot is known by its beat only
-        self._counts.received += 1
-        if path[0] == self._name:
-            path = path[1:]
-            if not path:
-                self._arrive(peer, read_way(trace), read_tag(trace), body, now)
-                return
-        self._forward(peer, path, trace, body)
-
-    def _forward(self, peer: Peer, path: Sequence[bytes], trace: bytes, body: Sequence[bytes]) -> None:
-        """Pass on what is not for us, unread."""
-        if trace[0] != VERSION or trace.count(b"\0", TAG_BYTES) >= MAX_HOPS:
-            raise MalformedError(f"wire version {trace[0]}, or more than {MAX_HOPS} hops")
-        target = self._routes.next_hop(path[0], peer)
-        if target is None:
-            self._say_unroutable(path[0], trace)
-        elif self._links.send(target, [*path, trace + b"\0" + self._name, DELIMITER, *body]):
-            self._counts.forwarded += 1
-        else:
-            self._counts.dropped_full += 1
-
-    def _flush(self) -> None:
-        """Send what waits; whose neighbour has gone hears of it."""
-        for peer, frames in self._links.flush():
-            if peer.is_there:
-                self._neighbours.lose(peer)
-            path, trace, _ = open_envelope([bytes(frame) for frame in frames])
-            if trace[TAG_BYTES:].partition(b"\0")[0] == self._name:
-                self._take_back(path[0], read_tag(trace))
-            else:
-                self._say_unroutable(path[0], trace)
-
-    def _take_back(self, address: bytes, tag: Tag) -> None:
-        """A message of ours could not leave."""
-        if tag.kind <= Kind.ASK:
-            self._on_no_way(tag.counter if tag.kind != Kind.POST else 0, address, time.monotonic())
-        else:
-            self._counts.unroutable += 1
-
-    def _say_unroutable(self, address: bytes, trace: bytes) -> None:
-        self._counts.unroutable += 1
-        tag, way = read_tag(trace), read_way(trace)
-        reason = self._no_way(address)
-        _log.info("%s (from %s)", reason, way[0].decode(errors="replace"))
-        if tag.kind <= Kind.ASK:
-            answer = Tag(VERSION, Kind.UNROUTABLE, tag.boot, tag.counter, 0, tag.kind).pack()
-            self._transmit(Transmit(way[::-1], answer, encode_frames(Outcome(VERSION, reason))), time.monotonic())
-
-    def _arrive(self, peer: Peer | None, way: Sequence[bytes], tag: Tag, body: Sequence[bytes], now: float) -> None:
-        """Take what is for us."""
-        kind = tag.kind
-        if kind <= Kind.POST:
-            self._on_message(way, tag, body, now)
-        elif kind <= Kind.SETTLED:
-            self._carry_out(self._session.on_envelope(way, tag, body, now), now)
-        elif kind == Kind.UNROUTABLE:
-            if tag.boot == self._session.boot:
-                reason = str(read_outcome(body))
-                self._carry_out(self._session.outbox.on_unroutable(tag.counter, reason, now), now)
-        elif kind > Kind.BYE:
-            raise MalformedError(f"kind {kind} is unknown")
-        elif peer is not None and len(way) == 1:
-            self._on_neighbour(peer, tag, now)
-
-    def _on_neighbour(self, peer: Peer, tag: Tag, now: float) -> None:
-        if tag.kind == Kind.BEAT:
-            self._neighbours.on_beat(peer, tag, now)
-            self._carry_out(self._session.outbox.on_boot(peer.name, tag, now), now)
-        elif tag.kind == Kind.TAKEN:
-            self._neighbours.on_taken(peer, tag)
-        else:
-            self._neighbours.lose(peer)
-
-    def _on_message(self, way: Sequence[bytes], tag: Tag, body: Sequence[bytes], now: float) -> None:
-        problem = ""
-        try:
-            message = Message(body)
-        except MalformedError as error:
-            self._counts.malformed += 1
-            message, problem = Message(), str(error)
-        size = sum(map(len, body))
-        if not problem and not self._has_room(way[0], message, size):
-            self._counts.dropped_busy += 1
-            return  # not accepted: a confirmed message comes again
-        for effect in self._session.on_envelope(way, tag, body, now):
-            if not isinstance(effect, Deliver):
-                self._carry_out((effect,), now)
-            elif not problem:
-                self._counts.delivered += 1
-                self._deliveries.append((effect.ref, effect.is_confirmed, message, size))
-                self._delivered_bytes += size
-                if len(self._deliveries) >= _TOGETHER or self._delivered_bytes >= _TOGETHER_BYTES:
-                    self._hand_over()
-            elif effect.is_confirmed:
-                self.answer(effect.ref, *failure(problem))
-
-    # ---- what the session wants -------------------------------------------------------------------------------------
-
-    def _carry_out(self, effects: Iterable[Effect], now: float) -> None:
-        for effect in effects:
-            if isinstance(effect, Transmit):
-                self._transmit(effect, now)
-            elif isinstance(effect, Settle):
-                self._settle(effect)
-            elif isinstance(effect, Progress):
-                self.unsettled[effect.counter].progress()
-
-    def _transmit(self, effect: Transmit, now: float) -> None:
-        path, trace = effect.path, effect.tag + self._name
-        if path[0] == self._name:
-            path = path[1:]
-            if not path:  # to ourselves: in its turn, so that effects never nest
-                body = [bytes(part) for part in effect.body]
-                self.post(self._arrive, None, [self._name], read_tag(trace), body, now)
-                return
-        target = self._routes.next_hop(path[0])
-        if target is None:
-            self._on_no_way(effect.counter, path[0], now)
-        elif effect.counter and not target.is_there:
-            self._session.outbox.not_sent(effect.counter)
-        elif self._links.send(target, [*path, trace, DELIMITER, *effect.body]):
-            self._counts.sent += 1
-        else:
-            self._counts.dropped_full += 1
-
-    def _on_no_way(self, counter: int, address: bytes, now: float) -> None:
-        """Nobody leads to an address; a `counter` above 0 says which message of ours ends by that."""
-        self._counts.unroutable += 1
-        if counter:
-            self._session.outbox.not_sent(counter)
-            failed = self._session.outbox.on_unroutable(counter, self._no_way(address), now, has_left=False)
-            self._carry_out(failed, now)
-
-    def _settle(self, effect: Settle) -> None:
-        receipt = self.unsettled.pop(effect.counter)
-        self._settled.append((receipt.settle, _end_of(receipt, effect)))
-
-    def _no_way(self, address: bytes) -> str:
-        return f"{self._text} knows no way to {address.decode(errors='replace')}; is its node running?"
-
-
-def _end_of(receipt: Receipt, effect: Settle) -> dict[str, Any]:
-    """Return how a receipt ends, as `Receipt.settle` takes it."""
-    state, reason = effect.state, effect.reason
-    try:
-        if state == "done":
-            return {"state": state, "value": read_outcome(effect.body)}
-        if state == "failed" and not effect.body:
-            return {"state": state, "error": UnroutableError(f"{receipt.key} to {receipt.to}: {reason}")}
-        return {"state": state, "reason": str(read_outcome(effect.body)) if effect.body else reason}
-    except MalformedError as error:
-        return {"state": "failed", "reason": f"its answer cannot be read: {error}"}

@@ -83,10 +83,10 @@ def test_one_bad_envelope_does_not_take_its_bundle_along() -> None:
 
             def send_all() -> None:
                 for number in (1, 2):
-                    node._switch.post(send_bad)
+                    node._mailbox.post(send_bad)
                     node.send("T", "K", number, repeat=False)
 
-            node._switch.post(send_all)
+            node._mailbox.post(send_all)
             assert done.wait(5)
         finally:
             node.release()

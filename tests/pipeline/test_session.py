@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from support.network import Network, SimulatedNode, Weather
 
 from pipeline.effects import Effects, Transmit
-from pipeline.outbox import Outbox, Outgoing, Patience
+from pipeline.outbox import Outbox, Patience
+from pipeline.outgoing import Outgoing
 from pipeline.session import Session
 from pipeline.session_table import RECIPIENT, SENDER, Place, Stage, draw
 from pipeline.wire import VERSION, Kind, Tag, read_tag

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.effects import Buffer, Deliver, Effects, Progress, Settle, Transmit
-from pipeline.outbox import Outgoing, Patience
+from pipeline.outbox import Patience
+from pipeline.outgoing import Outgoing
 from pipeline.session import Session
 from pipeline.wire import Kind, read_tag
 
