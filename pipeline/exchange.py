@@ -134,16 +134,15 @@ class Exchange:
             self._counts.unroutable += 1
             receipt.settle("failed", error=UnroutableError(self._no_way(path[-1])))
             return
-        if target is not None and not self._links.has_room(target):
-            self._counts.dropped_full += 1
-            receipt.settle("expired", reason=f"{target.id} takes no more now")
-            return
         post = self._session.post(self._counter, path, body, now)
         if target is None:
             self._transmit(post, now)
-        else:  # the way is known: what `_transmit` would look up again
-            self._links.send(target, [*hops, post.tag + self._name, DELIMITER, *body])
-            self._counts.sent += 1
+        elif self._links.send(target, [*hops, post.tag + self._name, DELIMITER, *body]):
+            self._counts.sent += 1  # the way is known: what `_transmit` would look up again
+        else:
+            self._counts.dropped_full += 1
+            receipt.settle("expired", reason=f"{target.id} takes no more now")
+            return
         receipt.settle("sent")
 
     def answer(self, ref: Ref, kind: Kind, body: Sequence[Buffer]) -> None:

@@ -113,11 +113,6 @@ class Links:
         self.queued += 1
         return True
 
-    def has_room(self, peer: Peer) -> bool:
-        """Tell whether a message more would be taken for a neighbour."""
-        queue = self._queues.get(peer)
-        return queue is None or (len(queue.envelopes) < MAX_QUEUED and queue.bytes < MAX_QUEUED_BYTES)
-
     def send_now(self, peer: Peer, frames: Sequence[Buffer]) -> Fate:
         """Send past the queue, or not at all: heartbeats."""
         try:

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from pipeline import Hub, Message, NetNode, Receipt
+from pipeline.links import MAX_QUEUED_BYTES
 from pipeline.listen_pool import DEFAULT_THREADS
-from pipeline.transport import port_of
+from pipeline.transport import Context, port_of
 
 MB = 1 << 20
 SLOW_S = 2.0
@@ -92,3 +93,20 @@ def test_memory_does_not_grow_with_messages(stack: ExitStack, messages: int) -> 
     print(f"{messages} messages: {grown / MB:+.1f} MiB")
     assert seen[0] == messages + messages // 4
     assert grown < 8 * MB
+
+
+def test_an_unconfirmed_message_that_finds_no_room_says_so(stack: ExitStack) -> None:
+    """Nobody listens upstream yet: what does not fit into the queue any more is `expired` and counted, not `sent`."""
+    context = Context()
+    stack.callback(context.close)
+    probe = context.router("tcp://127.0.0.1:0", max_message=MB)
+    port = port_of(probe.endpoint)
+    probe.close(0.0)
+    lonely = NetNode("T.lonely", "T", port)
+    stack.callback(lonely.release)
+    receipts = [lonely.send("T", "K", bytes(5 * MB), repeat=False) for _ in range(20)]
+    assert all(receipt.wait(10) for receipt in receipts)
+    states = [receipt.state for receipt in receipts]
+    fitting = MAX_QUEUED_BYTES // (5 * MB)
+    assert states == ["sent"] * fitting + ["expired"] * (20 - fitting)
+    assert lonely.statistics().dropped_full == 20 - fitting
