@@ -76,7 +76,7 @@ class Links:
         self._monitors: dict[int, Socket] = {}
         """By descriptor: polling a monitor as a socket would cost several system calls in every turn."""
         if listen_endpoint is not None:
-            self.router = context.router(listen_endpoint, max_message=MAX_FRAME_BYTES)
+            self.router = context.router(listen_endpoint, max_message=MAX_FRAME_BYTES, can_return=True)
             self._watch(self.router)
         if push_endpoint is not None:
             self.dealer = context.dealer(push_endpoint, identity, max_message=MAX_FRAME_BYTES)

@@ -208,13 +208,22 @@ class Context:
         self._raw: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
         self._keys = keys
 
-    def router(self, endpoint: str, *, max_message: int = MAX_MESSAGE, buffer_bytes: int | None = None) -> Socket:
+    def router(
+        self,
+        endpoint: str,
+        *,
+        max_message: int = MAX_MESSAGE,
+        buffer_bytes: int | None = None,
+        can_return: bool = False,
+    ) -> Socket:
         """Bind a ROUTER; port `*` or 0 takes any free port (see `Socket.endpoint`).
 
-        A second peer of an identity that is connected is refused, never swapped in.
+        A second peer of an identity that is connected is refused, unless it `can_return`: identities are then known to
+        one process each, and it is that process on a new connection, whose old one has not been seen to end.
         """
         raw = self._make(zmq.ROUTER, max_message=max_message, buffer_bytes=buffer_bytes)
         raw.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        raw.setsockopt(zmq.ROUTER_HANDOVER, int(can_return))
         return self._bind(raw, endpoint)
 
     def dealer(
