@@ -36,6 +36,8 @@ _MAGIC_WORD: Final = int.from_bytes(COUNTERS_MAGIC, "little")
 _VALUE: Final = offset_of(COUNTER, "value")
 _LABEL_BYTES: Final = COUNTER_DTYPE["label"].itemsize
 _SIGN: Final = 1 << 63
+MAX_COUNT: Final = _SIGN - 1
+"""Largest value of a counter: of an unsigned word, say a birth, it holds these bits."""
 CAPACITY: Final = 256
 """Counters of a page if nobody says how many: 17 KiB."""
 

@@ -11,7 +11,6 @@ from . import exits
 if TYPE_CHECKING:
     from shm import RingInfo
 
-BIRTH_BITS: Final = 2**63 - 1
 NAMES: Final = ("accounted", "stored", "missing", "pending", "end", "birth", "ended")
 """What the recorder counts of each stream for this."""
 
@@ -57,11 +56,13 @@ def ledger_of(stream: str, ring: RingInfo, counts: Mapping[str, int]) -> Ledger 
         ring: the Pilot's ring as it is now.
         counts: counters of the recorder, read before the ring was.
     """
+    from shm.counters import MAX_COUNT
+
     if f"{stream}.accounted" not in counts:
         return None
     told = {name: counts[f"{stream}.{name}"] for name in NAMES}
     late = told["stored"] + told["missing"] + told["pending"] - told["accounted"]  # counted since the last balance
-    ahead = ring.published - told["end"] if ring.birth & BIRTH_BITS == told["birth"] else 0
+    ahead = ring.published - told["end"] if ring.birth & MAX_COUNT == told["birth"] else 0
     ahead = max(ahead, late, 0)
     return Ledger(
         produced=told["accounted"] + ahead,

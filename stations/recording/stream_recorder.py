@@ -9,7 +9,6 @@ that is in a file already is passed over, whichever way it came.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
 
 import msgspec
 import numpy as np
@@ -19,6 +18,7 @@ from pipeline.block import Block, BlockFlag
 from pipeline.codec import checksum
 from pipeline.losses import LIVE, SPOOLED
 from pipeline.stream_spec import StreamSpec
+from shm.counters import MAX_COUNT
 
 from .continuity import DISK, RECORDER, UNKNOWN, BirthAccount, Gap
 from .disksync import DiskSync
@@ -29,9 +29,6 @@ from .rotation import ENDLESS, Rotation
 from .segment import RAW, SegmentFile
 from .segment_lane import SegmentLane
 from .segments_recorder import SegmentsRecorder
-
-BIRTH_BITS: Final = 2**63 - 1
-"""What of a birth a counter can hold."""
 
 
 class StreamRecorder(SegmentsRecorder[SegmentFile]):
@@ -126,7 +123,7 @@ class StreamRecorder(SegmentsRecorder[SegmentFile]):
             "missing": sum(gap.count for gap in gaps) - pending,
             "pending": pending,
             "end": newest.last if newest is not None else 0,
-            "birth": newest.birth & BIRTH_BITS if newest is not None else 0,
+            "birth": newest.birth & MAX_COUNT if newest is not None else 0,
             "ended": int(self.ended),
         }
 
