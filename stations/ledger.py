@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 import msgspec
 
@@ -16,6 +17,8 @@ from pipeline.losses import SPOOLED
 
 UNKNOWN = "unknown"
 """Reason of a gap that no block explained: something died while it happened."""
+RECORDER_COUNTERS: Final = 2048
+"""Counters that the recorder's page has room for: nine for each stream."""
 
 
 class Span(msgspec.Struct, frozen=True):

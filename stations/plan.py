@@ -13,11 +13,13 @@ from typing import Any, Final, Literal
 import msgspec
 import numpy as np
 
+from pipeline.backfill import SLOTS as BACKFILL_SLOTS
 from pipeline.ring_cutter import blocks_for
 from pipeline.stream_spec import StreamSpec, dtype_json
 from shm import counters_bytes, ring_size
 
 from .config import Rig, StreamSection
+from .ledger import RECORDER_COUNTERS
 from .roster import Role
 from .rows import PART_BYTES, SLOTS
 from .sources import SourceSpec, slots_for
@@ -25,8 +27,6 @@ from .sources import SourceSpec, slots_for
 MB: Final = 1e6
 GB: Final = 1e9
 HOUR_S: Final = 3600.0
-RECORDER_COUNTERS: Final = 1024
-"""As `recorder.COUNTERS`, which a Pilot's machine cannot import."""
 ROW_BYTES: Final = 44
 """Of the table `blocks`, for each block in a file; images and irregular items have a sequence and a time each, too."""
 ITEM_BYTES: Final = 16
@@ -59,6 +59,8 @@ class StreamNeed(msgspec.Struct, frozen=True, kw_only=True):
     """Until a reader that stands still is lapped."""
     terminal_bytes: int | None = None
     """Of /dev/shm on the Terminal's machine."""
+    backfill_bytes: int | None = None
+    """Of /dev/shm there as well, for as long as the Pilot's spool empties; 0: nothing of it goes into a spool."""
     terminal_s: float | None = None
     """Until a reader of blocks that stands still is lapped, say a dead recorder."""
     raw_mb_s: float | None = None
@@ -94,6 +96,8 @@ class Needs(msgspec.Struct, frozen=True):
     """Of /dev/shm: counters, and the ring of message rows."""
     shm_bytes: int
     """Of /dev/shm on this machine, all of it that is known."""
+    backfill_bytes: int
+    """Of /dev/shm beyond that, for as long as Pilots' spools empty."""
     raw_mb_s: float
     wire_mb_s: float
     disk_mb_s: float
@@ -145,6 +149,7 @@ def need_of(
         regular=spec.regular,
     )  # fmt: skip
     terminal = ring_size(wire.slot_bytes, blocks, is_blob=True)
+    backfill = ring_size(wire.slot_bytes, min(BACKFILL_SLOTS, blocks), is_blob=True)
     need = msgspec.structs.replace(
         need,
         shape=spec.shape,
@@ -152,6 +157,7 @@ def need_of(
         rate=spec.rate,
         ring_bytes=ring.total_bytes if entry.source is not None else 0,
         terminal_bytes=terminal.total_bytes,
+        backfill_bytes=backfill.total_bytes if entry.lossless else 0,
         as_fast_as_stored=spec.can_wait and not spec.paced,
     )
     held = (ring.slots, terminal.slots * items)
@@ -187,12 +193,17 @@ def needs_of(rig: Rig, role: Role, streams: Iterable[StreamNeed]) -> Needs:
         streams=streams,
         fixed_bytes=fixed,
         shm_bytes=fixed + rings,
+        backfill_bytes=sum((need.backfill_bytes or 0) for need in streams if _spools(rig, need)) * has_terminal,
         raw_mb_s=sum(need.raw_mb_s or 0.0 for need in streams),
         wire_mb_s=sum(need.wire_mb_s or 0.0 for need in streams),
         disk_mb_s=sum(need.disk_mb_s or 0.0 for need in streams) * has_terminal,
         file_gb_h=sum(need.file_gb_h or 0.0 for need in streams) * has_terminal,
         max_loss_s=rig.rig.max_loss_s,
     )
+
+
+def _spools(rig: Rig, need: StreamNeed) -> bool:
+    return rig.pilots[need.pilot].spool_bytes > 0
 
 
 def _pilots_bytes(rig: Rig) -> int:
@@ -214,8 +225,11 @@ def judge(needs: Needs, machine: Machine) -> list[Finding]:
 
 
 def _memory(needs: Needs, machine: Machine) -> Iterator[Finding]:
-    need, free = needs.shm_bytes, machine.shm_free
-    numbers = f"needs {need / MB:.1f} MB of /dev/shm, {free / MB:.1f} of {machine.shm_total / MB:.1f} MB are free"
+    need, free = needs.shm_bytes + needs.backfill_bytes, machine.shm_free
+    spools = f" (with {needs.backfill_bytes / MB:.1f} MB while spools empty)" if needs.backfill_bytes else ""
+    numbers = (
+        f"needs {need / MB:.1f} MB of /dev/shm{spools}, {free / MB:.1f} of {machine.shm_total / MB:.1f} MB are free"
+    )
     if need > free:
         yield Finding("refused", f"{numbers}; smaller seconds, or mount -o remount,size=… /dev/shm")
     elif need > SHM_SHARE * free:

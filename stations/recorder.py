@@ -28,6 +28,7 @@ from pipeline.transport import Context
 from shm import Counters
 
 from .child import Child, run_child
+from .ledger import RECORDER_COUNTERS
 from .recording.backfill_intake import BackfillIntake
 from .recording.durable import DurableTeller
 from .recording.intake import Intake
@@ -39,8 +40,6 @@ from .recording.session import MAX_LOSS_S
 from .rows_ring import RING
 from .station import answer_ping
 
-COUNTERS: Final = 2048
-"""Room in the counter page: nine for each stream."""
 ROWS_S: Final = 3.0
 """Seconds that the Terminal has to say which rows it accepted; one that is away is started again sooner."""
 
@@ -70,7 +69,7 @@ def record(child: Child, config: RecorderConfig) -> None:
     """Be the recorder until the process is to leave."""
     node_id = f"{config.terminal}.recorder"
     rotation = Rotation(config.segment_mb, config.segment_s)
-    with Context() as context, Counters.create(f"{config.rig}/{node_id}", COUNTERS) as counters:
+    with Context() as context, Counters.create(f"{config.rig}/{node_id}", RECORDER_COUNTERS) as counters:
         notices = Notices(context)
         prefix = f"{config.rig}/{config.terminal}/"
         recorder = Recorder(

@@ -92,7 +92,8 @@ def show(needs: Needs, machine: Machine, findings: list[Finding]) -> None:
     ]
     if rows:
         print_table(rows, COLUMNS)
-    shm = f"{needs.shm_bytes / MB:.1f} MB needed, {machine.shm_free / MB:.1f} MB free"
+    spools = f" and {needs.backfill_bytes / MB:.1f} MB more while spools empty" if needs.backfill_bytes else ""
+    shm = f"{needs.shm_bytes / MB:.1f} MB needed{spools}, {machine.shm_free / MB:.1f} MB free"
     click.echo("ring s, Terminal s: until a reader that stands still is lapped")
     click.echo(f"shared memory: {shm} ({needs.fixed_bytes / MB:.1f} MB of it counters and message rows)")
     click.echo(f"network: {needs.raw_mb_s:.1f} MB/s raw, {needs.wire_mb_s:.1f} MB/s compressed as the samples were")

@@ -108,13 +108,21 @@ def test_a_machine_that_has_it_all_gets_no_word() -> None:
 def test_too_little_shared_memory_is_refused_with_the_numbers() -> None:
     """What is needed and what is free; close to it is a warning."""
     need = needs(CAMERA)
-    full = msgspec.structs.replace(need, shm_bytes=350_000_000)
+    full = msgspec.structs.replace(need, shm_bytes=345_000_000, backfill_bytes=5_000_000)
     none, tight = (Machine(shm_total=GB, shm_free=free, disk_free=10**15) for free in (64_000_000, 400_000_000))
     ((level, text),) = texts(judge(full, none))
     assert "refused" == level
-    assert "needs 350.0 MB of /dev/shm, 64.0 of 1000.0 MB are free" in text
+    assert "needs 350.0 MB of /dev/shm (with 5.0 MB while spools empty), 64.0 of 1000.0 MB are free" in text
     ((level, text),) = texts(judge(full, tight))
     assert ("warning", True) == (level, "350.0 MB" in text)
+
+
+def test_the_rings_of_backfills_are_planned_where_there_are_spools() -> None:
+    """They come and go; a stream that drops, and a Pilot without a spool, have none."""
+    assert 0 < needs(CAMERA).backfill_bytes < needs(CAMERA).streams[0].terminal_bytes  # type: ignore[operator]
+    assert 0 == needs(CAMERA + "lossless = false\n").backfill_bytes
+    assert 0 == needs("[pilots.p1]\nspool_bytes = 0\n" + CAMERA).backfill_bytes
+    assert 0 == needs_of(rig_of(CAMERA), "pilot", needs(CAMERA).streams).backfill_bytes
 
 
 def test_too_slow_a_disk_is_refused_and_a_barely_fast_one_told() -> None:
