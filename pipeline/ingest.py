@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Final, Self
 
 from shm import ShmError
 
+from .backfill_name import is_backfill
 from .block import Block
 from .channel import Open, Opened, Refused, Word, from_frames, to_frames
 from .errors import BlockError, PipelineError, StreamError, TransportError
+from .ingest_counts import IngestCounts
 from .ingest_ring import IngestRing
 from .ingest_stream import IngestStream, Verdict
-from .losses import LIVE, SPOOLED
 from .transport import Context, Poller, port_of
 from .wakeup import Wakeup
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from shm import Counter, Counters
+    from shm import Counters
 
 REST_S: Final = 0.02
 """Longest sleep."""
@@ -41,9 +42,10 @@ BATCH: Final = 64
 RECEIVE_BUFFER: Final = 1024 * 1024
 HELD_S: Final = 1.0
 """A stream belongs to the connection that was heard within this; another one that opens it is asked to come again."""
+RETIRE_S: Final = 10.0
+"""The ring of a backfill goes so long after its END: by then its recorder has told what is durable of it."""
 MAX_STREAMS: Final = 1024
 """Each has a ring of its own; more are an error, or an attack."""
-REASONS: Final = ("damaged", "duplicate", "ahead", "unknown")
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +106,7 @@ class Ingest:
         self._context = context
         self._socket = context.router(endpoint, buffer_bytes=RECEIVE_BUFFER)
         self.endpoint = self._socket.endpoint
-        self._counts = _Counts(counters)
+        self._counts = IngestCounts(counters)
         self._lossless = None if lossless is None else tuple(lossless)
         self._streams: dict[str, _Stream] = {}
         self._wakeup = Wakeup()
@@ -114,6 +116,7 @@ class Ingest:
         self._is_closing = False
         self._unlink = True
         self._complained_at = 0.0
+        self._retire_at = 0.0
         self._thread = threading.Thread(target=self._run, name=f"ingest {terminal_id}", daemon=True)
         self._thread.start()
 
@@ -167,6 +170,9 @@ class Ingest:
             self._take(bytes(frames[0]), frames[1:], now)
         for stream in self._streams.values():
             self._tend(stream, now)
+        if now >= self._retire_at:
+            self._retire_at = now + RETIRE_S / 10
+            self._retire(now)
         return count // BATCH
 
     def _run(self) -> None:
@@ -280,6 +286,14 @@ class Ingest:
             stream.acked = told
             self._say(stream.peer, message)
 
+    def _retire(self, now: float) -> None:
+        """Free the rings of backfills that are over; what was not taken is not durable, and comes again (R2)."""
+        for name, stream in list(self._streams.items()):
+            is_over = is_backfill(name) and stream.machine.is_ended and now - stream.heard >= RETIRE_S
+            if is_over and stream.ring.is_empty:
+                stream.ring.close(unlink=True)
+                del self._streams[name]
+
     def _say_opened(self, stream: _Stream, message: Opened | None) -> None:
         if message is not None:
             stream.acked = (message.next, message.ended)  # said with it
@@ -299,51 +313,3 @@ class Ingest:
         if now - self._complained_at >= 1.0:
             self._complained_at = now
             log.warning("refused (%s): %s", why, text)
-
-
-class _Counts:
-    """Counters in shared memory; the page is shared with others of this process, so labels are made here only."""
-
-    def __init__(self, counters: Counters | None) -> None:
-        self._page = counters
-        self._counters: dict[str, Counter | None] = {}
-
-    def prepare(self, stream: str) -> None:
-        names = (
-            "received_items",
-            "received_blocks",
-            "received_bytes",
-            "received_lost",
-            "received_spooled",
-            *(f"refused.{r}" for r in REASONS),
-        )
-        for name in names:
-            self._counter(f"{stream}.{name}")
-
-    def received(self, block: Block) -> None:
-        header = block.header
-        self._add(f"{header.stream}.received_items", header.count)
-        self._add(f"{header.stream}.received_blocks", 1)
-        self._add(f"{header.stream}.received_bytes", header.payload_bytes)
-        if header.lost and header.lost_reason != LIVE:
-            kind = "spooled" if header.lost_reason == SPOOLED else "lost"
-            self._add(f"{header.stream}.received_{kind}", header.lost)
-
-    def refused(self, stream: str, why: str) -> None:
-        self._add(f"{stream}.refused.{why}" if stream else f"ingest.refused.{why}", 1)
-
-    def _add(self, label: str, n: int) -> None:
-        counter = self._counter(label)
-        if counter is not None:
-            counter.add(n)
-
-    def _counter(self, label: str) -> Counter | None:
-        if self._page is None:
-            return None
-        if label not in self._counters:
-            try:
-                self._counters[label] = self._page.counter(label)
-            except ShmError as error:  # counting is no reason not to receive
-                log.warning("%s is not counted: %s", label, error)
-                self._counters[label] = None
-        return self._counters[label]

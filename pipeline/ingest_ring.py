@@ -98,6 +98,11 @@ class IngestRing:
         """Whether blocks wait in front of the ring; they must not be acknowledged yet."""
         return bool(self._parked)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is kept for a lossless reader."""
+        return not self._parked and self._free() == self._writer.slots
+
     def _free(self) -> int:
         writer = self._writer
         slowest, now = writer.slowest, time.monotonic()

@@ -10,7 +10,9 @@ import msgspec
 import numpy as np
 import pytest
 from support.streams import STREAM, Wire, eventually, samples, signal_ring, stored_items, wire, write
+from support.waiting import eventually as is_soon
 
+from pipeline.backfill_name import backfill_of
 from pipeline.block import Block, BlockFlag, BlockHeader
 from pipeline.channel import Credit, Open, Opened, Refused, Word, from_frames, to_frames
 from pipeline.codec import checksum
@@ -18,7 +20,7 @@ from pipeline.errors import BlockError
 from pipeline.ingest_stream import REWIND_S, IngestStream, Verdict
 from pipeline.stream_spec import StreamSpec
 from pipeline.transport import Context, Socket
-from shm import BlobReader, shm_space
+from shm import BlobReader, list_segments, shm_space
 
 SPEC = StreamSpec(stream=STREAM, birth=77, dtype='"<i4"', shape=(2,), block_items=4, slots=16, rate=100.0)
 
@@ -45,10 +47,19 @@ class Peer:
     def __init__(self, both: Wire, identity: bytes) -> None:
         self.context = Context()
         assert both.ingest is not None
+        self._last = 0
         self.socket: Socket = self.context.dealer(both.ingest.endpoint, identity)
 
     def send(self, message: Any) -> None:
         self.socket.send(to_frames(message))
+
+    def heard(self, kind: type[Word]) -> int:
+        """Take what has come; return the number of the last opening that a word of this kind named."""
+        while (frames := self.socket.receive()) is not None:
+            word = from_frames(frames)
+            if isinstance(word, kind):
+                self._last = word.opening
+        return self._last
 
     def hear(self) -> Any:
         heard: list[Any] = []
@@ -297,6 +308,28 @@ def test_the_ring_outlives_the_ingest() -> None:
             blocks = [Block.from_blob(blob.data) for blob in iter(lambda: reader.read(0.0), None)]
         assert np.array_equal(samples(0, 704), stored_items(blocks))
         assert len(blocks) == len({block.header.first for block in blocks})
+
+
+def test_the_ring_of_a_backfill_goes_once_it_is_over_and_taken(
+    monkeypatch: pytest.MonkeyPatch, both: Wire, peer: Peer
+) -> None:
+    """What a reader has not taken stays; the next pass makes a ring of its own."""
+    monkeypatch.setattr("pipeline.ingest.RETIRE_S", 0.1)
+    assert both.ingest is not None
+    state, spec = both.ingest.state, msgspec.structs.replace(SPEC, stream=backfill_of(STREAM))
+    end_flag = int(BlockFlag.END)
+    for opening in (1, 2):
+        peer.send(Open(opening, spec, None, 0))
+        eventually(lambda opened=opening: peer.heard(Opened) == opened)
+        with BlobReader.attach(f"{both.rig}/T/{spec.stream}", policy="lossless", start="oldest") as taker:
+            peer.send(block(0, stream=spec.stream))
+            peer.send(block(4, count=0, flags=end_flag, stream=spec.stream))
+            eventually(lambda: state()[spec.stream].ended)
+            assert not is_soon(lambda: spec.stream not in state(), 0.5)
+            assert [0, 4] == [Block.from_blob(taker.read().data).header.first for _ in range(2)]
+            eventually(lambda: spec.stream not in state())
+            eventually(lambda reader=taker: reader.is_superseded)
+    assert [] == list_segments(f"{both.rig}/T/{spec.stream}")
 
 
 def test_messages_survive_the_wire() -> None:
