@@ -19,6 +19,16 @@ settings.load_profile("found")
 @pytest.fixture(autouse=True)
 def nothing_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fail a test that leaves a segment, a child process, a thread or a socket behind."""
+    yield from _nothing_left_by(request.node.name)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_is_left_of_what_tests_share(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail the last test of a module whose own fixtures leave something behind."""
+    yield from _nothing_left_by(request.node.name)
+
+
+def _nothing_left_by(name: str) -> Iterator[None]:
     before = snapshot()
     yield
     left: list[Leftovers] = []
@@ -28,7 +38,7 @@ def nothing_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
         return not left[0]
 
     if not eventually(is_clean, GRACE_S):
-        pytest.fail(f"{request.node.name} left behind: {left[0]}", pytrace=False)
+        pytest.fail(f"{name} left behind: {left[0]}", pytrace=False)
 
 
 @pytest.fixture

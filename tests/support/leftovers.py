@@ -25,11 +25,12 @@ class Leftovers:
     sockets: frozenset[str]
 
     def since(self, before: Leftovers) -> Leftovers:
-        """Return what is new, without what other processes of this machine made meanwhile."""
+        """Return what is new, without what others made meanwhile: processes of this machine, or of before."""
         segments = self.segments - before.segments
+        children = self.children - before.children
         return Leftovers(
-            frozenset(_ours(segments)) if segments else segments,
-            self.children - before.children,
+            frozenset(_made_by(segments, {os.getpid(), *map(_pid, children)})) if segments else segments,
+            children,
             self.threads - before.threads,
             self.sockets - before.sockets,
         )
@@ -52,7 +53,7 @@ def snapshot() -> Leftovers:
     return Leftovers(
         frozenset(path.name for path in SHM_DIR.iterdir()),
         frozenset(_children()),
-        frozenset(f"{thread.name} ({thread.ident})" for thread in threading.enumerate() if not _is_pyzmq_s(thread)),
+        frozenset(f"{thread.name} ({thread.ident})" for thread in threading.enumerate() if not _is_a_tool_s(thread)),
         frozenset(_sockets()),
     )
 
@@ -75,10 +76,16 @@ def _sockets() -> Iterator[str]:
             yield target
 
 
-def _ours(names: frozenset[str]) -> Iterator[str]:
-    """Keep the names that we, our children or a process that died made; those of the living are theirs."""
+def _pid(child: str) -> int:
+    return int(child.split(maxsplit=1)[0])
+
+
+def _made_by(names: frozenset[str], own: set[int]) -> Iterator[str]:
+    """Keep the names that a process of `own` or one that died made; those of the living are theirs.
+
+    A rig that a module's tests share goes on, and makes what it needs: the module's end is when that is looked at.
+    """
     known = {info.segment_name[1:]: info for info in list_segments()}
-    own = {os.getpid(), *(child.pid for child in psutil.Process().children(recursive=True))}
     for name in names:
         info = known.get(name)
         if info is not None and info.writer_pid in own:
@@ -98,6 +105,6 @@ def _is_anybody_elses(writer_pid: int) -> bool:
     )
 
 
-def _is_pyzmq_s(thread: threading.Thread) -> bool:
-    """Tell whether it is the one thread that pyzmq keeps for good once a frame was sent without a copy."""
-    return type(thread).__name__ == "GarbageCollectorThread"
+def _is_a_tool_s(thread: threading.Thread) -> bool:
+    """Tell whether it is pytest-timeout's, or the one that pyzmq keeps once a frame was sent without a copy."""
+    return thread.name.startswith("pytest_timeout") or type(thread).__name__ == "GarbageCollectorThread"
