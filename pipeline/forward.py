@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Final, Self, TypeVar
 from .channel import Credit, Open, Opened, Refused, from_frames, to_frames
 from .errors import BlockError, ClosedError, UnknownStreamError
 from .forward_backfill import RATE_BYTES_S, Backfiller
+from .forward_effects import Spill
 from .forward_feed import Feed, FeedOptions, Origin
 from .forward_report import ForwardMeter, ForwardReport, report_of
-from .forward_stream import Spill
 from .notify import Notices
 from .wakeup import Wakeup
 

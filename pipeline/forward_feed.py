@@ -16,14 +16,15 @@ from shm import RingReader, SegmentNotFoundError, ShmError
 
 from .backfill_name import RUN
 from .codec import encoder_of
-from .forward_stream import ForwardStream, RingState, Spill
+from .forward_effects import RingState, Spill
+from .forward_stream import ForwardStream
 from .ladder import Ladder
 from .losses import LAPPED, LINK, SPOOL_FULL, SPOOLED
 from .ring_cutter import RingCutter
 
 if TYPE_CHECKING:
     from .block import Block
-    from .forward_stream import Cut
+    from .forward_effects import Cut
     from .spool import Spool
     from .spool_run import SpoolRun
 

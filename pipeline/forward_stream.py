@@ -25,15 +25,16 @@ F8  The ring keeps what is not durable in the recording, as far as a quarter of 
 
 from __future__ import annotations
 
-import enum
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from .block import BlockFlag
 from .channel import Open
 from .credit import Allowance
+from .forward_effects import Cut, ForwardState, RingState, Spill
 from .losses import LAPPED, LINK, SPOOL_FULL, SPOOLED, LossLog
+from .patience import Patience
 
 if TYPE_CHECKING:
     from .channel import Credit, Opened, Refused
@@ -44,54 +45,6 @@ if TYPE_CHECKING:
 
 RETRY_S: Final = 1.0
 """Pause after a refusal."""
-BLIP_S: Final = 0.2
-"""A link that is back within this costs nothing but what is lapped."""
-HURRY_S: Final = 0.5
-"""A run that is to end and gets no credit for so long is ended by way of the spool."""
-GRACE_S: Final = 1.0
-"""So long a link may be away before a ring that can wait loses blocks; its writer waits no longer than that anyhow."""
-
-
-class ForwardState(enum.Enum):
-    """Where a stream stands."""
-
-    IDLE = "idle"
-    OPENING = "opening"
-    OPEN = "open"
-    FINISHED = "finished"
-
-
-@dataclass(frozen=True, slots=True)
-class RingState:
-    """What the machine needs to know of a ring: sequences whose items are whole, and which of them are left."""
-
-    published: int
-    oldest: int
-    epoch: int = 0
-    takeover: int | None = None
-    """Sequence at which the writer of `epoch` began, as far as known."""
-    is_final: bool = False
-    """No item will follow: the ring has ended, or another one took its place."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """Effect: read items [first, first + count) and send them as one block; ``count == 0`` reads nothing."""
-
-    first: int
-    count: int
-    flags: BlockFlag
-    lost: int
-    lost_reason: str
-    origin: int
-    epoch: int
-
-
-@dataclass(frozen=True, slots=True)
-class Spill:
-    """Effect: put items [first, first + count) into the spool as one block, then say `spilled`."""
-
-    cut: Cut
 
 
 class ForwardStream:
@@ -128,7 +81,7 @@ class ForwardStream:
         self.refusal = ""
         self.stop_at: int | None = None
         self._origin = origin
-        self._keep, self._most = keep, most
+        self._patience = Patience(keep, most, can_wait=spec.can_wait)
         self._spooled = spooled
         self.ladder = ladder
         self._reserve = reserve
@@ -139,14 +92,12 @@ class ForwardStream:
         """Blocks of items that were sent and are not safe yet."""
         self._spilled_to = start
         """Below this everything that is not safe yet is in the spool, or lost."""
-        self._starved_since: float | None = None
         self._spill_to: int | None = None
         """Down to this many waiting items the spool takes on, once it has begun."""
         self._epoch = spec.epoch
         self._cuts: deque[tuple[int, int]] = deque()
         self._opening = 0
         self._is_up = False
-        self._down_since: float | None = None
         self._retry_at = 0.0
         self._end_is_sent = False
         self._ends_run = True
@@ -170,6 +121,11 @@ class ForwardStream:
         return min(self.acked, max(self._durable, self.acked - self._reserve))
 
     @property
+    def _arrived(self) -> int:
+        """First sequence that has not come as far as anybody tells: into the recording's files, or to the Terminal."""
+        return min(self._durable, self.acked) if self._is_durable_told else self.acked
+
+    @property
     def is_waiting(self) -> bool:
         """Whether blocks of it could leave if the link took more."""
         return self.state is ForwardState.OPEN and not self.allowance.can_spend(self._cost)
@@ -178,14 +134,14 @@ class ForwardStream:
         """Everything below `end` that was not lost is in the recording's files."""
         self._durable = max(self._durable, end)
         self._is_durable_told = True
-        self._land(min(self._durable, self.acked))
+        self._land(self._arrived)
 
     def abandon(self) -> None:
         """Give up whatever is not durable: the process ends, or the run."""
         if self._spooled is not None:
             self._rewind(min(self.acked, self._durable))
-        self._keep = self._most = 0
-        self._is_up, self._down_since = False, float("-inf")
+        self._patience.abandon()
+        self._is_up = False
 
     @property
     def is_finished(self) -> bool:
@@ -208,7 +164,7 @@ class ForwardStream:
         if is_up == self._is_up:
             return
         self._is_up = is_up
-        self._down_since = None if is_up else now
+        self._patience.link(is_up, now)
         if not is_up and not self.is_finished:
             self._rewind(self.acked)  # F3
             self._go_idle(0.0)
@@ -233,12 +189,11 @@ class ForwardStream:
         if message.opening != self._opening or self.state is not ForwardState.OPEN:
             return
         self.allowance.raise_to(message.limit)
-        self._starved_since = None
+        self._patience.fed()
         if self.acked <= message.next <= self.told:
             self.acked = message.next
             self.losses.settle(message.next)
-            if not self._is_durable_told:
-                self._land(message.next)
+            self._land(self._arrived)
         if message.ended and self._end_is_sent:
             self.has_ended, self.state = True, ForwardState.FINISHED  # F5
 
@@ -275,9 +230,8 @@ class ForwardStream:
         """Pass over whole blocks that are not to go."""
         ladder.tick(now)
         size = self.spec.block_items
-        limit = self._limit(ring)
-        last = ring.published if limit is None else min(ring.published, limit)
-        while self.sent + size <= last and not ladder.takes((self.sent - self.origin) // size):
+        top, _ = self._top(ring)
+        while self.sent + size <= top and not ladder.takes((self.sent - self.origin) // size):
             self._lose(self.sent + size, LINK)
 
     def done(self, cut: Cut) -> None:
@@ -301,15 +255,12 @@ class ForwardStream:
         loss = self.losses.at(self.told)
         if loss is not None and loss.end < self.sent:  # a second reason follows: one block carries one
             return self._cut(loss.end, 0, BlockFlag.GAP, loss)
-        limit = self._limit(ring)
-        left = (ring.published if limit is None else min(ring.published, limit)) - self.sent
-        size = self.spec.block_items
-        if left >= size:
-            return self._cut(self.sent, size, BlockFlag.NONE, loss)
-        if limit is None or ring.published < limit:
+        top, is_limit = self._top(ring)
+        count = min(top - self.sent, self.spec.block_items)
+        if count < self.spec.block_items and not is_limit:
             return None  # the block is not full yet
-        if left > 0:
-            return self._cut(self.sent, left, BlockFlag.NONE, loss)  # F2
+        if count > 0:
+            return self._cut(self.sent, count, BlockFlag.NONE, loss)  # F2
         return self._last_cut(loss) if self.sent == self._end(ring) else None
 
     def _last_cut(self, loss: Loss | None) -> Cut | None:
@@ -334,6 +285,13 @@ class ForwardStream:
         cut = self._cuts[0][0] if self._cuts else None
         return min(cut, end) if cut is not None and end is not None else cut if end is None else end
 
+    def _top(self, ring: RingState) -> tuple[int, bool]:
+        """Return the sequence before which items can be taken, and whether the current block is closed there."""
+        limit = self._limit(ring)
+        if limit is None or ring.published < limit:
+            return ring.published, False
+        return limit, True
+
     def _note_epoch(self, ring: RingState) -> None:
         newest = self._cuts[-1][1] if self._cuts else self._epoch
         if ring.epoch != newest:
@@ -345,50 +303,34 @@ class ForwardStream:
     def _note_lapped(self, ring: RingState) -> None:
         if ring.oldest > self.sent:
             # Some room, or the block that is read next is lapped while it is being read.
-            margin = min((ring.published - ring.oldest) // 8, self._keep)
+            margin = min((ring.published - ring.oldest) // 8, self._patience.keep)
             self._drop(ring, ring.oldest + margin, LAPPED)
 
     def _give_up(self, ring: RingState, now: float) -> Spill | None:
         """Make room in a ring whose items do not leave (F4)."""
-        most = self._most_waiting(now)
+        most = self._may_wait(now)
         if self._spooled is None:
             if most is not None and ring.published - self.sent > most:
                 self._drop(ring, ring.published - most, LINK)
                 if self.ladder is not None:
                     self.ladder.lost(now)
             return None
-        arrived = min(self._durable, self.acked) if self._is_durable_told else self.acked
-        waiting = ring.published - self.losses.run_end(max(arrived, self._spilled_to))
+        waiting = ring.published - self.losses.run_end(max(self._arrived, self._spilled_to))
         if most is not None and waiting > most:
-            self._spill_to = min(most, self._keep)  # many at once: each stretch is a file of its own in the recording
+            self._spill_to = min(
+                most, self._patience.keep
+            )  # many at once: each stretch is a file of its own in the recording
         elif self._spill_to is not None and waiting <= self._spill_to:
             self._spill_to = None
         return self._spill(ring, self._spooled) if self._spill_to is not None else None
 
-    def _most_waiting(self, now: float) -> int | None:
+    def _may_wait(self, now: float) -> int | None:
         """Return how many items may wait in the ring now, None for any number."""
-        if self._is_up:
-            self._down_since = None
-        elif self._down_since is None:
-            self._down_since = now
-        down_s = 0.0 if self._down_since is None else now - self._down_since
-        if self._is_held_up(down_s, now):
+        is_held_up = self._patience.is_held_up(now, is_starved=self.is_waiting)
+        if is_held_up and self._spooled is not None and self.stop_at is not None:
             return 0
-        if self.spec.can_wait and down_s < GRACE_S:
-            return None
-        if down_s >= BLIP_S or now < self._retry_at:
-            return self._keep
-        # While credit trickles in, catching up from a full ring must not cost what could still be sent.
-        return self._most if self.is_waiting or self._is_durable_told else None
-
-    def _is_held_up(self, down_s: float, now: float) -> bool:
-        """Tell whether the end of the run waits for a link that does not carry what is left of it."""
-        if not self.is_waiting:
-            self._starved_since = None
-        elif self._starved_since is None:
-            self._starved_since = now
-        starved_s = 0.0 if self._starved_since is None else now - self._starved_since
-        return self._spooled is not None and self.stop_at is not None and max(down_s, starved_s) >= HURRY_S
+        is_slow = self.is_waiting or self._is_durable_told
+        return self._patience.allowed(now, is_refused=now < self._retry_at, is_slow=is_slow)
 
     def _spill(self, ring: RingState, spooled: SpoolRun) -> Spill | None:
         """Return the next block to spill, None while it is not whole."""
@@ -400,11 +342,10 @@ class ForwardStream:
                 and spooled.covered(cut.first, end) != [(cut.first, end)]
             ):
                 return Spill(replace(cut, flags=BlockFlag.NONE, lost=0, lost_reason=""))
-        limit = self._limit(ring)
-        published = ring.published if limit is None else min(ring.published, limit)
+        top, is_limit = self._top(ring)
         while True:
-            count = min(published - self.sent, self.spec.block_items)
-            if count <= 0 or (count < self.spec.block_items and (limit is None or ring.published < limit)):
+            count = min(top - self.sent, self.spec.block_items)
+            if count <= 0 or (count < self.spec.block_items and not is_limit):
                 return None
             end = self.sent + count
             if spooled.covered(self.sent, end) != [(self.sent, end)]:
@@ -416,10 +357,9 @@ class ForwardStream:
         size = self.spec.block_items
         blocks = -(-(sequence - self.sent) // size)
         end = self.sent + blocks * size
-        limit = self._limit(ring)
-        top = ring.published if limit is None else min(limit, ring.published)
+        top, is_limit = self._top(ring)
         if end > top:
-            end = top if top == limit else top - (top - self.sent) % size
+            end = top if is_limit else top - (top - self.sent) % size
         self._lose(end, reason)
 
     def _lose(self, end: int, reason: str) -> None:

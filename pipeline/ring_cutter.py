@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from .forward_stream import Cut
+    from .forward_effects import Cut
 
 LEAST_BLOCKS: Final = 4
 """Blocks that the Terminal's ring holds at least."""

@@ -17,7 +17,7 @@ import msgspec
 from pipeline.block import Block, BlockFlag, BlockHeader
 from pipeline.codec import checksum
 from pipeline.errors import BlockError
-from pipeline.forward_stream import Cut
+from pipeline.forward_effects import Cut
 from pipeline.losses import LAPPED, SPOOLED
 from pipeline.ring_cutter import RingCutter
 from pipeline.stream_spec import StreamSpec

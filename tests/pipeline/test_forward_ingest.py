@@ -14,7 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from pipeline.block import Block, BlockHeader
 from pipeline.channel import Credit, Open, Opened, Refused, from_frames, to_frames
 from pipeline.codec import checksum
-from pipeline.forward_stream import Cut, ForwardStream, RingState
+from pipeline.forward_effects import Cut, RingState
+from pipeline.forward_stream import ForwardStream
 from pipeline.ingest_stream import IngestStream, Verdict
 from pipeline.stream_spec import StreamSpec
 

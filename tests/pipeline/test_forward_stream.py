@@ -7,7 +7,8 @@ import pytest
 
 from pipeline.block import BlockFlag
 from pipeline.channel import Credit, Open, Opened, Refused
-from pipeline.forward_stream import Cut, ForwardState, ForwardStream, RingState, Spill
+from pipeline.forward_effects import Cut, ForwardState, RingState, Spill
+from pipeline.forward_stream import ForwardStream
 from pipeline.stream_spec import StreamSpec
 
 BLOCK, KEEP, MOST, PLENTY = 4, 32, 56, 2**40

@@ -7,7 +7,7 @@ import pytest
 from support.streams import STREAM, rig_name, samples, signal_ring, write
 
 from pipeline.block import Block
-from pipeline.forward_stream import Cut
+from pipeline.forward_effects import Cut
 from pipeline.ring_cutter import RingCutter
 from shm import RingReader
 

@@ -22,7 +22,8 @@ from pipeline.bundle import open_bundle, pack_bundle
 from pipeline.channel import Credit, Open, Opened, Refused, from_frames, to_frames
 from pipeline.codec import codec_of
 from pipeline.errors import BlockError, MalformedError
-from pipeline.forward_stream import ForwardStream, RingState
+from pipeline.forward_effects import RingState
+from pipeline.forward_stream import ForwardStream
 from pipeline.ingest_stream import IngestStream
 from pipeline.listening import read_outcome
 from pipeline.notify import Notices

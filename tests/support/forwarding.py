@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 from pipeline.channel import Credit, Open, Opened
-from pipeline.forward_stream import Cut, ForwardStream, RingState
+from pipeline.forward_effects import Cut, RingState
+from pipeline.forward_stream import ForwardStream
 
 WINDOW = 2
 """Blocks that may be under way."""
