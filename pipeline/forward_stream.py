@@ -317,9 +317,8 @@ class ForwardStream:
             return None
         waiting = ring.published - self.losses.run_end(max(self._arrived, self._spilled_to))
         if most is not None and waiting > most:
-            self._spill_to = min(
-                most, self._patience.keep
-            )  # many at once: each stretch is a file of its own in the recording
+            # Many at once: each stretch is a file of its own in the recording.
+            self._spill_to = min(most, self._patience.keep)
         elif self._spill_to is not None and waiting <= self._spill_to:
             self._spill_to = None
         return self._spill(ring, self._spooled) if self._spill_to is not None else None
