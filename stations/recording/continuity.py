@@ -60,8 +60,12 @@ class BirthAccount:
 
     def begin(self, origin: int) -> None:
         """Hear from the live stream where the run began."""
+        self.guess(origin)
+        self.is_guessed = False
+
+    def guess(self, origin: int) -> None:
+        """Hear from a spool that the run began no later than at `origin`."""
         if self.is_guessed:
-            self.is_guessed = False
             self.origin = self.end = min(self.origin, origin)
 
     def advance(self, to: int, *, lost: int = 0, lost_reason: str = "", otherwise: str = UNKNOWN) -> tuple[Gap, ...]:

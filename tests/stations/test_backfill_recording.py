@@ -87,6 +87,18 @@ def test_a_block_of_which_some_is_stored_gives_the_rest(tmp_path: Path) -> None:
     assert 0 == verify(tmp_path / "a").streams[NAME].duplicates
 
 
+def test_late_blocks_may_come_before_the_live_stream_and_in_any_order(tmp_path: Path) -> None:
+    """Where the run began is not known yet: what comes later may be older."""
+    made = MadeStream(**SMALL)
+    blocks = list(made.blocks(0, 24, origin=0))
+    session = SessionRecorder(tmp_path / "a", "demo")
+    for block in (blocks[2], blocks[1]):
+        session.backfill(late(block), late_spec(made))
+    session.store(blocks[0], made.spec)
+    session.close()
+    assert [0, 1, 2] == sorted(stored(tmp_path / "a"))
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_every_item_is_stored_once_whatever_the_order(data: st.DataObject) -> None:
