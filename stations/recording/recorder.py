@@ -124,7 +124,10 @@ class Recorder:
         done += self._intake.do_work(now) + self._rows.do_work(now)
         self.session.tick(now)
         self._teller.tick(self.session, self._pilots, now)
-        self._count(self.session, now)
+        self._count(self.session)
+        if now >= self._balance_at:
+            self._balance_at = now + BALANCE_S
+            self._balance(self.session)
         self._tell_failed(self.session)
         if self._stop is not None and (now >= self._stop[0] or (not done and self._is_drained(self.session))):
             self._finish()
@@ -232,6 +235,7 @@ class Recorder:
         if self.session is None:
             self._late.close(str(directory))
             self._failed.clear()
+            self._balance_at = 0.0
             self._pilots = order.pilots
             self.session = SessionRecorder(
                 directory,
@@ -284,6 +288,7 @@ class Recorder:
             told=self._told,
         )
         self._count(session)
+        self._balance(session)
         log.info("closed %s: %s", session.directory, {name: row["stored"] for name, row in self._last.items()})
         if self._stop is not None:
             _, answer = self._stop
@@ -296,17 +301,17 @@ class Recorder:
                 self._failed.add(recorder.stream)
                 self._on_failed(recorder.stream, recorder.failed)
 
-    def _count(self, session: SessionRecorder, now: float | None = None) -> None:
-        """Bring the counters up to date; the ledger's own only now and then, for they cost a look at every gap."""
+    def _count(self, session: SessionRecorder) -> None:
         for name, recorder in session.streams.items():
             self._set(name, stored=recorder.stored, durable=recorder.durable)
             self._set(name, lag=self._intake.lag(name), lapped=self._intake.lapped(name))
         for rows in session.rows.values():
             self._set(rows.stream[:KEY_SHOWN], stored=rows.stored, durable=rows.durable)
-        if now is None or now >= self._balance_at:
-            self._balance_at = (now or 0.0) + BALANCE_S
-            for name, recorder in session.streams.items():
-                self._set(name, **recorder.balance())
+
+    def _balance(self, session: SessionRecorder) -> None:
+        """Bring the ledger's counters up to date; only now and then, for they cost a look at every gap."""
+        for name, recorder in session.streams.items():
+            self._set(name, **recorder.balance())
 
     def _set(self, stream: str, **values: int) -> None:
         for label, value in values.items():

@@ -76,14 +76,14 @@ class RowsRecorder(SegmentsRecorder[RowsFile]):
 
     def _continues(self, segment: RowsFile, row: Row, account: BirthAccount, size: int) -> bool:
         follows = (segment.head.birth, segment.end) == (account.birth, row.sequence)
-        return follows and not self._rotation.is_due(segment, row.time_ns, size)
+        return follows and not self._site.rotation.is_due(segment, row.time_ns, size)
 
     def _file_for(self, row: Row, account: BirthAccount, clock: tuple[str, int, int]) -> RowsFile:
         if self._lane.segment is not None:
             return self._lane.segment
         domain, monotonic_ns, realtime_ns = clock
         head = RowsHead(
-            rig=self._rig,
+            rig=self._site.rig,
             stream=self.stream,
             key=self.key,
             part=self.next_part,
@@ -94,4 +94,4 @@ class RowsRecorder(SegmentsRecorder[RowsFile]):
             clock_monotonic_ns=monotonic_ns,
             clock_realtime_ns=realtime_ns,
         )
-        return self._begin(self._lane, RowsFile(self._directory / self._next_name(), head))
+        return self._begin(self._lane, RowsFile(self._site.directory / self._next_name(), head))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Generic
 
@@ -25,28 +26,34 @@ def segment_name(stream: str, part: int) -> str:
     return f"{stream}_part-{part:03d}.h5"
 
 
-class SegmentsRecorder(Generic[File]):
-    """Keeps the segments and the account of one stream; belongs to one thread.
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where all recorders of a recording write, and to whom they tell what they do.
 
     Args:
         directory: the recording's folder.
         rig: name of the rig, for the files.
-        stream: the stream's name.
         journal: where gaps and segments are told.
         sync: brings flushed bytes to the disk.
         rotation: how large a segment may get.
     """
 
-    def __init__(
-        self,
-        directory: Path,
-        rig: str,
-        stream: str,
-        journal: Journal,
-        sync: DiskSync,
-        *,
-        rotation: Rotation = ENDLESS,
-    ) -> None:
+    directory: Path
+    rig: str
+    journal: Journal
+    sync: DiskSync
+    rotation: Rotation = ENDLESS
+
+
+class SegmentsRecorder(Generic[File]):
+    """Keeps the segments and the account of one stream; belongs to one thread.
+
+    Args:
+        site: of the recording.
+        stream: the stream's name.
+    """
+
+    def __init__(self, site: Site, stream: str) -> None:
         self.stream = stream
         self.births: dict[int, BirthAccount] = {}
         self.files: list[str] = []
@@ -58,22 +65,18 @@ class SegmentsRecorder(Generic[File]):
         self.failed = ""
         """Why the disk took nothing more; empty as long as it does."""
         self.next_part = FIRST_PART
-        self._directory = directory
-        self._rig = rig
-        self._journal = journal
-        self._sync = sync
-        self._rotation = rotation
+        self._site = site
         self._synced = Synced()
         self._durable: defaultdict[int, Ranges] = defaultdict(Ranges)
         self._durable_items = 0
-        self._lane: SegmentLane[File] = SegmentLane(sync, self._synced)
+        self._lane: SegmentLane[File] = SegmentLane(site.sync, self._synced)
 
     def restore(self, past: Past) -> None:
         """Go on from what an earlier process left in the files."""
         self.births, self.files, self.next_part = past.births, past.files, past.next_part
         self.stored = past.stored
         for name, told in past.pieces:
-            sync_file(self._sync, self._synced, self._directory / name, told)
+            sync_file(self._site.sync, self._synced, self._site.directory / name, told)
 
     @property
     def durable(self) -> int:
@@ -137,7 +140,7 @@ class SegmentsRecorder(Generic[File]):
             self._fail(error)
             return
         if segment is not None:
-            name = str(segment.path.relative_to(self._directory))
+            name = str(segment.path.relative_to(self._site.directory))
             self._tell("segment_closed", file=name, end=segment.end, items=segment.items)
 
     def _next_name(self) -> str:
@@ -147,7 +150,7 @@ class SegmentsRecorder(Generic[File]):
 
     def _begin(self, lane: SegmentLane[File], segment: File) -> File:
         """Go on in a new segment, and tell."""
-        name, head = str(segment.path.relative_to(self._directory)), segment.head
+        name, head = str(segment.path.relative_to(self._site.directory)), segment.head
         lane.begin(segment)
         self.files.append(name)
         told = {"birth": f"{head.birth:016x}", "epoch": head.epoch, "origin": head.origin, "first": head.first}
@@ -166,7 +169,7 @@ class SegmentsRecorder(Generic[File]):
             )
 
     def _tell(self, kind: str, **fields: Any) -> None:
-        self._journal.tell(kind, stream=self.stream, **fields)
+        self._site.journal.tell(kind, stream=self.stream, **fields)
 
     def _fail(self, error: DiskError) -> None:
         """Take nothing more; what the disk did not keep of the current segment counts as lost."""

@@ -31,6 +31,7 @@ from .resume import restore
 from .rotation import ENDLESS, Rotation
 from .rows_layout import FOLDER
 from .rows_recorder import RowsRecorder
+from .segments_recorder import Site
 from .stream_recorder import StreamRecorder
 
 SUMMARY_NAME: Final = "session.json"
@@ -78,7 +79,7 @@ class SessionRecorder:
         self._reserve = _reserve(directory, is_needed=not self.resumed)
         self.journal = Journal(directory / JOURNAL_NAME)
         self._sync = DiskSync()
-        self._rotation = rotation
+        self._site = Site(directory, rig, self.journal, self._sync, rotation)
         self._flush_at: dict[str, float] = {}
         self._journal_at = 0.0
         self._started_wall_ns = time.time_ns()
@@ -98,17 +99,13 @@ class SessionRecorder:
     def stream(self, name: str) -> StreamRecorder:
         """Return the recorder of a stream, made when it is new."""
         if name not in self.streams:
-            self.streams[name] = StreamRecorder(
-                self.directory, self.rig, name, self.journal, self._sync, rotation=self._rotation
-            )
+            self.streams[name] = StreamRecorder(self._site, name)
         return self.streams[name]
 
     def row(self, key: str) -> RowsRecorder:
         """Return the recorder of a key's rows, made when it is new."""
         if key not in self.rows:
-            self.rows[key] = RowsRecorder(
-                self.directory, self.rig, f"{PREFIX}{key}", self.journal, self._sync, rotation=self._rotation
-            )
+            self.rows[key] = RowsRecorder(self._site, f"{PREFIX}{key}")
         return self.rows[key]
 
     def recorders(self) -> Iterator[StreamRecorder | RowsRecorder]:

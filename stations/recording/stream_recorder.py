@@ -8,8 +8,6 @@ that is in a file already is passed over, whichever way it came.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import msgspec
 import numpy as np
 
@@ -21,40 +19,24 @@ from pipeline.stream_spec import StreamSpec
 from shm.counters import MAX_COUNT
 
 from .continuity import DISK, RECORDER, UNKNOWN, BirthAccount, Gap
-from .disksync import DiskSync
 from .errors import DiskError
-from .journal import Journal
 from .layout import SegmentHead
-from .rotation import ENDLESS, Rotation
 from .segment import RAW, SegmentFile
 from .segment_lane import SegmentLane
-from .segments_recorder import SegmentsRecorder
+from .segments_recorder import SegmentsRecorder, Site
 
 
 class StreamRecorder(SegmentsRecorder[SegmentFile]):
     """Stores one stream of a recording; belongs to one thread.
 
     Args:
-        directory: the recording's folder.
-        rig: name of the rig, for the files.
+        site: of the recording.
         stream: the stream's name.
-        journal: where gaps and segments are told.
-        sync: brings flushed bytes to the disk.
-        rotation: how large a segment may get.
     """
 
-    def __init__(
-        self,
-        directory: Path,
-        rig: str,
-        stream: str,
-        journal: Journal,
-        sync: DiskSync,
-        *,
-        rotation: Rotation = ENDLESS,
-    ) -> None:
-        super().__init__(directory, rig, stream, journal, sync, rotation=rotation)
-        self._late: SegmentLane[SegmentFile] = SegmentLane(sync, self._synced)
+    def __init__(self, site: Site, stream: str) -> None:
+        super().__init__(site, stream)
+        self._late: SegmentLane[SegmentFile] = SegmentLane(site.sync, self._synced)
         self.backfilled = 0
         """Items that came out of a spool."""
         self.resumed = False
@@ -99,6 +81,7 @@ class StreamRecorder(SegmentsRecorder[SegmentFile]):
         if account is None:
             account = BirthAccount(header.birth, header.first - header.lost, is_guessed=True)
             self.births[header.birth] = account
+        account.guess(header.first - header.lost)
         if header.lost and header.lost_reason != LIVE:
             gap = Gap(header.first - header.lost, header.lost, header.lost_reason)
             account.gaps.append(gap)
@@ -180,13 +163,13 @@ class StreamRecorder(SegmentsRecorder[SegmentFile]):
         self, lane: SegmentLane[SegmentFile], block: Block, spec: StreamSpec, account: BirthAccount
     ) -> SegmentFile:
         if lane.segment is None:
-            head = head_of(block, spec, rig=self._rig, part=self.next_part, origin=account.origin)
-            return self._begin(lane, SegmentFile(self._directory / self._next_name(), head))
+            head = head_of(block, spec, rig=self._site.rig, part=self.next_part, origin=account.origin)
+            return self._begin(lane, SegmentFile(self._site.directory / self._next_name(), head))
         return lane.segment
 
     def _continues(self, segment: SegmentFile, block: Block) -> bool:
         header = block.header
-        return _fits(segment, block) and not self._rotation.is_due(segment, header.time_ns, header.payload_bytes)
+        return _fits(segment, block) and not self._site.rotation.is_due(segment, header.time_ns, header.payload_bytes)
 
     def _lanes(self) -> list[SegmentLane[SegmentFile]]:
         return [self._lane, self._late]
