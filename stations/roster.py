@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Literal
@@ -14,7 +12,7 @@ import msgspec
 from pipeline.log import LogOptions
 
 from .config import Rig, StreamSection
-from .errors import NoPortError
+from .free_ports import free_ports
 from .pilot import PilotConfig, StreamPlan
 from .riglock import Announcement
 from .sensor import SensorConfig
@@ -22,8 +20,6 @@ from .supervisor import ChildSpec
 from .terminal import TerminalConfig
 
 Role = Literal["pilot", "terminal", "both"]
-
-FREE_PORTS: Final = range(20_000, 32_000)
 
 SENSORS: Final = 0
 PILOTS: Final = 1
@@ -34,7 +30,7 @@ SINKS: Final = 3
 
 def with_ports(rig: Rig) -> Rig:
     """Return the rig with a free port wherever it says 0; a child that is restarted then finds its old one."""
-    free = _free_ports()
+    free = free_ports()
     terminal = msgspec.structs.replace(
         rig.terminal,
         msg_port=rig.terminal.msg_port or next(free),
@@ -213,20 +209,3 @@ def _plan(rig: Rig, pilot: str, name: str, entry: StreamSection) -> StreamPlan:
         lossless=entry.lossless,
         seconds=entry.seconds,
     )
-
-
-def _free_ports() -> Iterator[int]:
-    """Yield free ports below the range from which the kernel takes ports for connecting.
-
-    From within that range a peer that reconnects could get the very port of a station that is being restarted, and be
-    connected to itself.
-    """
-    for port in random.sample(FREE_PORTS, len(FREE_PORTS)):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        yield port
-    raise NoPortError(f"no port from {FREE_PORTS.start} up is free on 127.0.0.1; name ports in the rig file")

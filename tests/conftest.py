@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,10 @@ from support.leftovers import Leftovers, snapshot
 from support.waiting import eventually
 
 GRACE_S = 5.0
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As where a script begins the tests in its background: their own processes would inherit it, and never hear Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Explaining a failure traces every line of every attempt: minutes, where finding and shrinking it takes seconds.
 settings.register_profile("found", phases=[phase for phase in Phase if phase is not Phase.explain], print_blob=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import random
 import threading
 import time
 from collections.abc import Iterator
@@ -18,7 +17,6 @@ from support.waiting import eventually
 from pipeline import (
     ClosedError,
     DuplicateIdError,
-    EndpointInUseError,
     ExpiredError,
     Hub,
     Message,
@@ -32,6 +30,7 @@ from pipeline import (
 )
 from pipeline.listening import Listen
 from pipeline.transport import port_of
+from stations.free_ports import free_ports
 
 QUICK = Pace(beat_s=0.1, late_s=0.3, lost_s=0.7)
 ANY_PORT = "tcp://127.0.0.1:0"
@@ -266,7 +265,7 @@ def test_joins_losses_and_restarts_are_told(tree: Tree) -> None:
 def test_parts_may_start_and_restart_in_any_order(order: tuple[str, ...]) -> None:
     """Each of the tree's parts is started, stopped and started again in every order; nobody else need restart."""
     above = {"T": None, "pilot1": "T", "pilot1.cam0": "pilot1"}
-    ports = {name: _free_port() for name in above}
+    ports = dict(zip(above, free_ports(), strict=False))
     parts: dict[str, Hub] = {}
 
     def start(name: str) -> None:
@@ -295,7 +294,7 @@ def test_parts_may_start_and_restart_in_any_order(order: tuple[str, ...]) -> Non
 
 def test_a_message_waits_for_its_station_and_then_arrives() -> None:
     """Sent before anybody listens upstream; what nobody ever takes expires."""
-    port = _free_port()
+    port = next(free_ports())
     node = NetNode("pilot1.cam0", "pilot1", port, pace=QUICK)
     try:
         receipt = node.send(None, "HELLO", 1)
@@ -365,13 +364,3 @@ def _who(asker: Hub, name: str) -> Any:
         return asker.request(name, "WHO", timeout_s=1.0)
     except (RemoteError, ExpiredError, UnknownOutcomeError):
         return None
-
-
-def _free_port() -> int:
-    """Return a port that stays free: below those that outgoing and reconnecting connections take for themselves."""
-    while True:
-        try:
-            with Hub("probe", listen_endpoint=f"tcp://127.0.0.1:{random.randrange(20000, 32000)}") as probe:
-                return port_of(probe.endpoint)
-        except EndpointInUseError:
-            continue

@@ -8,31 +8,22 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support.ports import free_ports
-from support.rigs import RunningRig, pipeline
+from support.rigs import RunningRig, camera_and_signal, pipeline
 from support.waiting import eventually
 
+from stations.free_ports import free_ports
 from stations.recording import verify
 
 pytest.importorskip("h5py")
-RIG = """
+HEAD = """
 [rig]
 name = "late"
 
 [terminal]
 MSGPORT = {}
 DATAPORT = {}
-
-[pilots.p1.streams.cam]
-source = "synthetic:camera"
-shape = [120, 160, 1]
-rate = 30
-
-[pilots.p1.streams.sig]
-source = "synthetic:signal"
-channels = 4
-rate = 1000
 """
+RIG = HEAD + camera_and_signal(1)
 
 
 def test_what_was_acquired_without_a_terminal_comes_into_the_recording_that_was_running(tmp_path: Path) -> None:
@@ -40,7 +31,7 @@ def test_what_was_acquired_without_a_terminal_comes_into_the_recording_that_was_
     with ExitStack() as stack:
         for side in ("first", "second", "pilot"):
             (tmp_path / side).mkdir()
-        output, rig = tmp_path / "recordings", RIG.format(*free_ports(2))
+        output, rig = tmp_path / "recordings", RIG.format(*free_ports())
         first = stack.enter_context(RunningRig(tmp_path / "first", rig, "--role", "terminal", output=output))
         stack.enter_context(RunningRig(tmp_path / "pilot", rig, "--role", "pilot"))
         first.wait_for("recording p1.cam")

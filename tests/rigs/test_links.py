@@ -16,14 +16,15 @@ from typing import Any
 
 import pytest
 from support.bad_link import PILOT, TERMINAL, Link, why_not
-from support.ports import free_ports
-from support.rigs import RunningRig, pipeline
+from support.rigs import RunningRig, camera_and_signal, pipeline
+
+from stations.free_ports import free_ports
 
 h5py = pytest.importorskip("h5py")
 WHY_NOT = why_not()
 needs_link = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
 
-RIG = """
+HEAD = """
 [rig]
 name = "{name}"
 drain_s = 90
@@ -32,19 +33,10 @@ drain_s = 90
 ip = "{ip}"
 MSGPORT = {port}
 DATAPORT = {data_port}
-
-[pilots.p1.streams.cam]
-source = "synthetic:camera"
-shape = [120, 160, 1]
-rate = 30
-
-[pilots.p1.streams.sig]
-source = "synthetic:signal"
-channels = 4
-rate = 1000
 """
-PORTS = dict(zip(("port", "data_port"), free_ports(2), strict=True))
-RELAYED = dict(zip(("port", "data_port"), free_ports(2), strict=True))
+RIG = HEAD + camera_and_signal(1)
+PORTS = dict(zip(("port", "data_port"), free_ports(), strict=False))
+RELAYED = dict(zip(("port", "data_port"), free_ports(), strict=False))
 
 
 @contextmanager

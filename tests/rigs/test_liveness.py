@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import time
 import uuid
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from support.rigs import PIPELINE, SMALL, RunningRig
 from support.waiting import eventually
 
 from pipeline import NetNode, OutcomeError, Pace
+from stations.free_ports import free_ports
 
 pytest.importorskip("h5py")
 
@@ -87,7 +88,7 @@ def test_a_stopped_station_is_late_then_lost_and_alive_again(parts: Parts, stopp
 
 def test_a_second_pilot_of_a_name_is_refused_and_the_first_records_on(tmp_path: Path) -> None:
     """As on another machine: it says why in one line and ends with code 2; the first keeps its boot and its ledger."""
-    ports = [_free_port() for _ in range(2)]
+    ports = list(islice(free_ports(), 2))
     terminal = f"[terminal]\nMSGPORT = {ports[0]}\nDATAPORT = {ports[1]}\n"
     folders = [tmp_path / name for name in ("first", "second")]
     for folder in folders:
@@ -115,10 +116,3 @@ def _run_pilot(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
     (folder / "rig.toml").write_text(text)
     command = [PIPELINE, "run", "rig.toml", "--role", "pilot"]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import random
 import signal
-import socket
 import time
 import uuid
 from collections.abc import Callable
@@ -21,6 +19,7 @@ from support.rigs import SMALL, RunningRig, pipeline
 from support.waiting import eventually
 
 from pipeline import Message, NetNode, PipelineError, Receipt
+from stations.free_ports import free_ports
 from stations.recording import Recording
 
 pytest.importorskip("h5py")
@@ -52,15 +51,6 @@ def is_same(sent: Any, found: Any) -> bool:
     return bool(sent == found)
 
 
-def free_port() -> int:
-    """Return a port that stays free: below those that outgoing connections take for themselves."""
-    while True:
-        port = random.randrange(20000, 32000)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-
-
 def send_all(port: int, middle: Callable[[], object]) -> list[Receipt]:
     """Send all values through the Pilot, some hundred a second; do something when half are sent."""
     node = NetNode("p1.task", "p1", port)
@@ -87,7 +77,7 @@ def kill(pids: list[int]) -> None:
 @pytest.mark.parametrize("victims", [[], ["T.recorder"], ["p1"], ["T"], ["T.recorder", "T"]], ids=" and ".join)
 def test_every_message_is_a_row_in_order(tmp_path: Path, victims: list[str]) -> None:
     """2 000 values beside a camera: what was answered `done` is on disk once; ledger and verify agree."""
-    port = free_port()
+    port = next(free_ports())
     name = "-".join(["rows", *victims]).replace(".", "-")
     text = SMALL.format(name=name) + PORT.format(port=port)
     with RunningRig(tmp_path, text) as rig:
@@ -161,7 +151,7 @@ def _number_of(value: Any) -> int:
 
 def test_a_row_can_be_read_while_the_rig_runs(tmp_path: Path) -> None:
     """Within a second of its answer a value is in a file that others open."""
-    port = free_port()
+    port = next(free_ports())
     with RunningRig(tmp_path, SMALL.format(name="rows-live") + PORT.format(port=port)) as rig:
         rig.wait_for("recording p1.cam")
         node = NetNode("p1.task", "p1", port)

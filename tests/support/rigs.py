@@ -17,13 +17,17 @@ from support.waiting import eventually
 
 PIPELINE = str(Path(sys.executable).with_name("pipeline"))
 
-SMALL = """
-[rig]
-name = "{name}"
 
+def camera_and_signal(planes: int) -> str:
+    """Return two streams of a rig file, both of whose items prove themselves; small enough for any machine.
+
+    Args:
+        planes: of the camera's images: 1 for gray ones, which a slow link carries too.
+    """
+    return f"""
 [pilots.p1.streams.cam]
 source = "synthetic:camera"
-shape = [120, 160, 3]
+shape = [120, 160, {planes}]
 rate = 30
 
 [pilots.p1.streams.sig]
@@ -31,7 +35,12 @@ source = "synthetic:signal"
 channels = 4
 rate = 1000
 """
-"""A camera and a signal, both of whose items prove themselves; small enough for any machine."""
+
+
+SMALL = f"""
+[rig]
+name = "{{name}}"
+{camera_and_signal(3)}"""
 
 
 class RunningRig:

@@ -14,7 +14,7 @@ from pipeline.heap import keep_freed_memory
 from pipeline.ingest import Ingest
 from pipeline.notify import Notices, Notifier
 from pipeline.transport import Context, CurveKeys, make_keys
-from shm import BlobReader, RingWriter, SegmentNotFoundError, clean, segment_name
+from shm import BlobReader, RingWriter, clean, segment_name
 
 from .camera_pool import POOL, SHAPE, make_images, read_stamp, stamp
 from .child import BenchError, Control
@@ -89,7 +89,8 @@ def pilot(codec: str, job: Job, control: Control) -> None:
 def take(job: Job, control: Control) -> None:
     """Take every block out of the Terminal's ring, look whether it is the right one, and count."""
     control.report()
-    reader = _attach(f"{job['rig']}/T/{STREAM}")
+    ring = f"{job['rig']}/T/{STREAM}"
+    reader = BlobReader.attach(ring, policy="lossless", reader="bench", start="oldest", wait_for_s=PATIENCE_S)
     expected: list[int] = []
 
     def take_one() -> int:
@@ -145,14 +146,3 @@ def _rate(work: Callable[[], int], seconds: float, finish: Callable[[], object])
         count += work()
     finish()
     return count / (time.perf_counter() - begin)
-
-
-def _attach(name: str) -> BlobReader:
-    deadline = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            return BlobReader.attach(name, policy="lossless", reader="bench", start="oldest")
-        except SegmentNotFoundError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -15,7 +16,8 @@ import psutil
 
 from pipeline import NetNode
 from pipeline.block import Block
-from shm import BlobReader, SegmentNotFoundError
+from shm import BlobReader
+from stations.free_ports import free_ports
 
 from .child import BenchError
 
@@ -55,7 +57,7 @@ def measure_rig(seconds: float, folder: Path | None) -> Figures:
     """
     with tempfile.TemporaryDirectory(dir=folder, prefix="bench-rig-") as name:
         path = Path(name) / "rig.toml"
-        rig, port = f"bench-rig-{port_free()}", port_free()
+        rig, port = f"bench-rig-{os.getpid()}", next(free_ports())
         path.write_text(RIG.format(name=rig, port=port))
         command = [sys.executable, "-m", "tools.cli", "run", str(path), "--no-browser", "--json", "--output", name]
         with subprocess.Popen(
@@ -121,20 +123,4 @@ def _cpu_s(process: psutil.Process) -> float:
 
 
 def _attach(name: str) -> BlobReader:
-    deadline = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            return BlobReader.attach(name, policy="drop_oldest", reader="bench", start="newest")
-        except SegmentNotFoundError:
-            if time.monotonic() > deadline:
-                raise BenchError(f"no ring {name} after {PATIENCE_S:g} s; the rig does not run") from None
-            time.sleep(0.05)
-
-
-def port_free() -> int:
-    """Return a port that nobody uses now."""
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return BlobReader.attach(name, policy="drop_oldest", reader="bench", wait_for_s=PATIENCE_S)
