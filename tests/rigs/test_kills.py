@@ -61,13 +61,13 @@ def whole(file: Any) -> int:
 @pytest.mark.parametrize("victim", ["T.recorder", "p1.cam", "p1", "T"])
 def test_a_killed_process_is_replaced_and_the_recording_goes_on(tmp_path: Path, victim: str) -> None:
     """Within five seconds items are stored again; the journal names the dead; the ledger balances."""
-    with RunningRig(tmp_path, SMALL.format(name=f"kill-{victim.replace('.', '-')}"), "--duration", "12") as rig:
+    with RunningRig(tmp_path, SMALL.format(name=f"kill-{victim.replace('.', '-')}")) as rig:
         rig.wait_for("recording p1.cam")
         assert eventually(lambda: newest_s(rig, "p1.cam") > 0, 20), rig.said
         time.sleep(BEFORE_S)  # the time that is recorded, not a wait for a condition
         killed = rig.kill(victim)
         assert eventually(lambda: newest_s(rig, "p1.cam") > killed + 0.5, AFTER_S + 0.5), rig.said
-        result = rig.finish()
+        result = rig.stop()
 
     assert 0 == rig.process.returncode, (rig.said, result)
     assert f"{victim} died (killed by SIGKILL); it is started again" in rig.said
@@ -79,7 +79,7 @@ def test_a_killed_process_is_replaced_and_the_recording_goes_on(tmp_path: Path, 
 
 def test_files_of_a_killed_recorder_open_and_hold_all_but_the_last_second(tmp_path: Path) -> None:
     """Stock h5py, no tool: the killed segment and the next one have every item between them."""
-    with RunningRig(tmp_path, SMALL.format(name="kill-whole"), "--duration", "8") as rig:
+    with RunningRig(tmp_path, SMALL.format(name="kill-whole")) as rig:
         rig.wait_for("recording p1.cam")
         assert eventually(lambda: newest_s(rig, "p1.cam") > 0, 20), rig.said
         time.sleep(BEFORE_S)  # the time that is recorded, not a wait for a condition
@@ -89,7 +89,8 @@ def test_files_of_a_killed_recorder_open_and_hold_all_but_the_last_second(tmp_pa
             held = whole(file)
             offset = time.time_ns() - time.monotonic_ns()
             assert (int(file["time_ns"][held - 1]) + offset) / 1e9 > killed - 1.2
-        rig.finish()
+        assert eventually(lambda: newest_s(rig, "p1.cam") > killed + 0.5, 20), rig.said
+        rig.stop()
     sequences = []
     for part in sorted(rig.recording.glob("p1.cam_part-*.h5")):
         with h5py.File(part, "r", swmr=True) as file:

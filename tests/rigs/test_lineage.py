@@ -45,7 +45,7 @@ rate = 500
 def test_a_grandchild_records_and_is_reached_and_comes_back(tmp_path: Path) -> None:
     """Its items are all stored; PING and CHILD reach it through those above, also after the Pilot above was killed."""
     name = f"kin-{uuid.uuid4().hex[:8]}"
-    with RunningRig(tmp_path, RIG.format(name=name), "--duration", "12") as rig:
+    with RunningRig(tmp_path, RIG.format(name=name)) as rig:
         rig.wait_for("recording grandson.sig")
         found = find_station(name)
         node = NetNode("me", found.station, port_of(found.endpoint))
@@ -62,11 +62,11 @@ def test_a_grandchild_records_and_is_reached_and_comes_back(tmp_path: Path) -> N
         finally:
             valve.release()
             node.release()
-        result = rig.finish()
+        result = rig.stop()
 
     stream = result["streams"]["grandson.sig"]
     assert rig.process.returncode == 0, rig.said
-    assert stream["produced"] == stream["stored"] > 4000
+    assert stream["produced"] == stream["stored"] > 200
     assert pipeline("verify", str(rig.recording)).returncode == 0
 
 

@@ -113,18 +113,18 @@ def test_a_link_that_is_cut_loses_nothing(tmp_path: Path, run_s: int, cut_s: int
 @needs_link
 def test_a_link_that_loses_packets_loses_no_items(tmp_path: Path) -> None:
     """Five packets of a hundred, both ways."""
-    with Link() as link, linked(tmp_path, link, "lossy", 7) as rig:
+    with Link() as link, linked(tmp_path, link, "lossy", 5) as rig:
         link.lose(5)
-        assert_whole(rig, 7)
+        assert_whole(rig, 5)
 
 
 @needs_link
 @pytest.mark.parametrize("kbit_s", [10_000, 3_000])
 def test_a_narrow_link_loses_nothing_and_stops_at_once(tmp_path: Path, kbit_s: int) -> None:
     """Where it does not fit through, the rest comes after the end; STOP does not queue behind data."""
-    with Link() as link, linked(tmp_path, link, f"narrow-{kbit_s}", 7) as rig:
+    with Link() as link, linked(tmp_path, link, f"narrow-{kbit_s}", 5) as rig:
         link.narrow(kbit_s)
-        assert_whole(rig, 7)
+        assert_whole(rig, 5)
         assert seconds_after_stop(rig) <= 1.0
 
 
@@ -132,12 +132,12 @@ def test_a_narrow_link_loses_nothing_and_stops_at_once(tmp_path: Path, kbit_s: i
 def test_a_stream_that_need_not_be_whole_is_thinned_out_and_the_journal_says_so(tmp_path: Path) -> None:
     """Its drops are counted, with their reason; the other stream, which is to be whole, is."""
     thin = RIG.replace("rate = 30\n", "rate = 30\nlossless = false\n")
-    with Link() as link, linked(tmp_path, link, "thin", 9, text=thin) as rig:
+    with Link() as link, linked(tmp_path, link, "thin", 7, text=thin) as rig:
         link.narrow(1_500)
         result = rig.finish(150)
         assert rig.process.returncode == 0, f"{rig.said}\n{result}"
         cam, sig = (result["streams"][name] for name in ("p1.cam", "p1.sig"))
-        assert cam["dropped"]["link"] > 40
+        assert cam["dropped"]["link"] > 25
         assert cam["produced"] == cam["stored"] + cam["dropped"]["link"]
         assert (sig["produced"], sig["dropped"], sig["pending"]) == (sig["stored"], {}, 0)
         assert max(event["one_of"] for event in rig.events() if event["kind"] == "ladder") >= 2
@@ -152,7 +152,7 @@ def test_a_link_with_200_ms_there_and_back_loses_nothing(tmp_path: Path) -> None
         try:
             assert relay.stdout is not None
             assert relay.stdout.readline() == b"ready\n"
-            with two_machines(tmp_path, "far", 7, ips=("127.0.0.1",) * 2, pilot=RELAYED) as rig:
-                assert_whole(rig, 7)
+            with two_machines(tmp_path, "far", 5, ips=("127.0.0.1",) * 2, pilot=RELAYED) as rig:
+                assert_whole(rig, 5)
         finally:
             relay.kill()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import uuid
 from pathlib import Path
 
@@ -66,8 +65,7 @@ def test_a_rig_waits_for_its_required_streams_and_says_so(tmp_path: Path) -> Non
                 return len(list(rig.recording.glob("p1.*.h5"))) == 2
 
             assert eventually(is_recorded, 10), rig.said
-            rig.process.send_signal(signal.SIGINT)
-            result = rig.finish()
+            result = rig.stop()
         assert 0 == rig.process.returncode, rig.said
         assert min(account["stored"] for account in result["streams"].values()) > 0
         report = verify(rig.recording)

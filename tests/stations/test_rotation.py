@@ -72,7 +72,7 @@ def pieces(folder: Path, stream: str) -> list[tuple[int, int]]:
     return [(segment.head.first, segment.end) for segment in Recording(folder)[stream].segments()]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     kind=st.sampled_from(KINDS),
     rotation=st.builds(Rotation, st.sampled_from([0, 1e-6, 0.001, 0.005]), st.sampled_from([0, 0.02, 0.11, 1e3])),

@@ -120,6 +120,11 @@ class RunningRig:
         result: dict[str, Any] = json.loads(out)
         return result
 
+    def stop(self) -> dict[str, Any]:
+        """End it as Ctrl-C does; return what it printed."""
+        self.process.send_signal(signal.SIGINT)
+        return self.finish()
+
     def __enter__(self) -> Self:
         return self
 

@@ -134,6 +134,7 @@ def test_bench_ring_prints_rows() -> None:
     assert not any(peer in row["name"] for row in rows for peer in NEEDS)
 
 
+@pytest.mark.stress
 def test_bench_forward_prints_rows(tmp_path: Path) -> None:
     """A short one: every figure is there, and nothing is left of it, on the disk or in shared memory."""
     command = [PIPELINE, "bench", "forward", "--seconds", "0.1", "--repeats", "1", "--folder", str(tmp_path), "--json"]
@@ -144,6 +145,7 @@ def test_bench_forward_prints_rows(tmp_path: Path) -> None:
     assert [] == list(tmp_path.iterdir())
 
 
+@pytest.mark.stress
 def test_bench_record_prints_rows(tmp_path: Path) -> None:
     """Images raw and compressed and samples beside a plain loop, the recorder's cost; nothing is left behind."""
     command = [PIPELINE, "bench", "record", "--seconds", "0.1", "--repeats", "1", "--folder", str(tmp_path), "--json"]

@@ -92,8 +92,7 @@ def test_a_running_rig_takes_what_was_planned(tmp_path: Path) -> None:
             return sum(info.bytes for info in mine if not is_backfill(info.full_name))
 
         assert eventually(lambda: taken() == expected["shm_bytes"], 10), (taken(), expected["shm_bytes"])
-        rig.process.send_signal(signal.SIGINT)
-        rig.finish()
+        rig.stop()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=lambda number: number.name)
