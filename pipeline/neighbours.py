@@ -128,6 +128,11 @@ class Neighbours:
         if self.upstream is not None:
             self._beat(self.upstream, wants_answer=True, now=now)
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether nobody is there who could take what was not sent yet."""
+        return not any(peer.is_there for peer in self._peers)
+
     def say_goodbye(self) -> None:
         """Tell everybody that we leave."""
         for peer in self._peers:

@@ -173,4 +173,4 @@ class Switch:
     def _end(self) -> None:
         left = self._mailbox.close()
         self._exchange.end([receipt for receipt in left if isinstance(receipt, Receipt)])
-        self._links.close(_LINGER_S)
+        self._links.close(0.0 if self._neighbours.is_alone else _LINGER_S)

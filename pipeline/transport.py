@@ -276,7 +276,7 @@ class Context:
         raw.setsockopt(zmq.LINGER, 0)
         raw.setsockopt(zmq.MAXMSGSIZE, max_message)
         raw.setsockopt(zmq.RECONNECT_IVL, 50)
-        raw.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
+        raw.setsockopt(zmq.RECONNECT_IVL_MAX, 250)
         # The kernel finds a peer that vanished.  zmq's own heartbeats may take down a connection whose input is held
         # back, and the reconnect then trips an assertion that ends the process (libzmq issue 3937; seen here as well).
         raw.setsockopt(zmq.TCP_KEEPALIVE, 1)

@@ -37,7 +37,7 @@ RIGHT_S = 3.0
 class Onlookers:
     """A node at each station, which asks it who is there, and the Terminal's agent, which hears who introduces itself.
 
-    They are made anew with their station: zmq tries a lost one only once a second after a while, and the Pilots are to
+    They are made anew with their station: zmq tries a lost one only now and then after a while, and the Pilots are to
     be measured, not their onlookers.
     """
 
