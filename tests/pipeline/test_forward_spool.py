@@ -16,7 +16,7 @@ from pipeline.block import Block
 from pipeline.forward import Forwarder
 from pipeline.losses import DAMAGED, LIVE, SPOOL_FULL, SPOOLED
 from pipeline.spool import Spool
-from shm import BlobReader, SegmentNotFoundError
+from shm import BlobReader, RingWriter, SegmentNotFoundError
 
 MIB = 1024 * 1024
 
@@ -36,6 +36,14 @@ def spooling(tmp_path: Path, budget: int = MIB) -> Iterator[Wire]:
     with wire() as both:
         with_spool(both, tmp_path / "spool", budget)
         yield both
+
+
+def spill(both: Wire, ring: RingWriter, times: int, *, lag: int = 320) -> None:
+    """Take the Terminal away, and write 64 items so often; each time the ring is left with `lag` of them at most."""
+    both.stop_terminal()
+    for _ in range(times):
+        write(ring, 64)
+        eventually(lambda: both.forwarder.state()[STREAM].lag <= lag)
 
 
 def blocks_of(both: Wire, stream: str) -> list[Block]:
@@ -101,10 +109,7 @@ def test_what_the_link_could_not_carry_comes_by_the_backfill(tmp_path: Path) -> 
         both.forwarder.start(STREAM, run="/rec/1")
         write(ring, 256)
         eventually(lambda: len(items_of(blocks_of(both, STREAM))) == 256)
-        both.stop_terminal()
-        for _ in range(40):
-            write(ring, 64)
-            eventually(lambda: both.forwarder.state()[STREAM].lag <= 640)
+        spill(both, ring, 40, lag=640)
         assert both.forwarder.state()[STREAM].pending >= 1024
         both.start_terminal()
         both.forwarder.stop(STREAM, ring.published)
@@ -123,10 +128,7 @@ def test_the_spool_is_emptied_by_what_is_durable_and_by_nothing_else(tmp_path: P
     """Having arrived is not being recorded."""
     with spooling(tmp_path) as both, signal_ring(both.rig, slots=512) as ring:
         both.forwarder.start(STREAM, run="/rec/1")
-        both.stop_terminal()
-        for _ in range(20):
-            write(ring, 64)
-            eventually(lambda: both.forwarder.state()[STREAM].lag <= 320)
+        spill(both, ring, 20)
         both.start_terminal()
         Taker(both).to_its_end()
         pending = both.forwarder.state()[STREAM].pending
@@ -160,10 +162,7 @@ def test_a_pilot_that_comes_back_knows_what_its_spool_holds(tmp_path: Path) -> N
         both.forwarder.start(STREAM, run="/rec/1")
         write(ring, 128)
         eventually(lambda: len(items_of(blocks_of(both, STREAM))) == 128)
-        both.stop_terminal()
-        for _ in range(30):
-            write(ring, 64)
-            eventually(lambda: both.forwarder.state()[STREAM].lag <= 320)
+        spill(both, ring, 30)
         with_spool(both, tmp_path / "spool").start(STREAM, "resume", run="/rec/1")
         both.start_terminal()
         both.forwarder.stop(STREAM, ring.published)
@@ -178,10 +177,7 @@ def test_a_full_spool_loses_the_newest_and_says_so(tmp_path: Path) -> None:
     """The budget is kept; what is in the spool still comes."""
     with spooling(tmp_path, budget=20_000) as both, signal_ring(both.rig, slots=512) as ring:
         both.forwarder.start(STREAM, run="/rec/1")
-        both.stop_terminal()
-        for _ in range(100):
-            write(ring, 64)
-            eventually(lambda: both.forwarder.state()[STREAM].lag <= 320)
+        spill(both, ring, 100)
         assert both.forwarder.state()[STREAM].dropped[SPOOL_FULL] > 0
         assert both.forwarder.state()[STREAM].dropped[SPOOLED] > 0
         both.start_terminal()
@@ -199,10 +195,7 @@ def test_a_record_that_the_disk_damaged_is_told_as_lost(tmp_path: Path, caplog: 
     """Stream, item and file are named, and everything else arrives."""
     with spooling(tmp_path) as both, signal_ring(both.rig, slots=512) as ring:
         both.forwarder.start(STREAM, run="/rec/1")
-        both.stop_terminal()
-        for _ in range(20):
-            write(ring, 64)
-            eventually(lambda: both.forwarder.state()[STREAM].lag <= 320)
+        spill(both, ring, 20)
         (path,) = (tmp_path / "spool").glob("*.spool")
         with path.open("r+b") as file:
             file.seek(path.stat().st_size // 2)
