@@ -130,8 +130,8 @@ class Neighbours:
 
     @property
     def is_alone(self) -> bool:
-        """Whether nobody is there who could take what was not sent yet."""
-        return not any(peer.is_there for peer in self._peers)
+        """Whether everybody who was there is gone; one who is still to come may take what was not sent yet."""
+        return not any(peer.is_there or not peer.boot for peer in self._peers)
 
     def say_goodbye(self) -> None:
         """Tell everybody that we leave."""
