@@ -1,8 +1,7 @@
-"""Codecs of block payloads: a registry by name, and the choice made per stream while it runs.
+"""Codecs of block payloads: a registry by name.
 
 Compression happens once, where a stream leaves its machine, and the bytes made here are what the recorder stores.
-`blosc` is bitshuffle + lz4: byte shuffle gives a noisy camera image a ratio of 1.00, bitshuffle 1.25.  What does not
-shrink is sent `raw` (`AutoCodec`), tried again now and then.
+Which codec a stream has, and how it is set, is `codec_choice`'s business; whoever decodes needs only its name.
 """
 
 from __future__ import annotations
@@ -30,13 +29,25 @@ if TYPE_CHECKING:
 blosc.set_releasegil(True)
 blosc.set_nthreads(1)
 
-LEVEL: Final = 5
-"""lz4's acceleration in blosc's words; above 5 it only gets slower on camera images."""
+COMPRESSORS: Final = tuple(blosc.cnames)
+FILTERS: Final = {"noshuffle": blosc.NOSHUFFLE, "shuffle": blosc.SHUFFLE, "bitshuffle": blosc.BITSHUFFLE}
 BLOSC_OVERHEAD: Final = 16
 """Bytes a blosc buffer may be larger than what it holds."""
 _BLOSC_HEADER: Final = struct.Struct("<BBBBIII")
 """blosc 1 buffer header: format, lz format, flags, typesize, bytes, block bytes, compressed bytes."""
 _MAX_TYPESIZE: Final = 255
+
+
+@dataclass(frozen=True, slots=True)
+class BloscSettings:
+    """How blosc compresses; any blosc decompresses it."""
+
+    compressor: str = "lz4"
+    """One of `COMPRESSORS`."""
+    level: int = 5
+    """0 to 9; of lz4 the acceleration: above 5 it only gets slower on camera images."""
+    filter: str = "bitshuffle"
+    """One of `FILTERS`."""
 
 
 class Codec(Protocol):
@@ -75,14 +86,22 @@ class RawCodec:
 
 
 class BloscCodec:
-    """Bitshuffle and lz4 in a blosc 1 buffer: what HDF5 filter 32001 reads."""
+    """Blosc 1 buffers: what HDF5 filter 32001 reads.
 
-    name = "blosc"
+    Args:
+        settings: of `encode`; they make no difference to `decode_into`.
+        name: under which payloads travel.
+    """
+
+    def __init__(self, settings: BloscSettings = BloscSettings(), name: str = "blosc") -> None:
+        self.name = name
+        self._settings = settings
+        self._filter = FILTERS[settings.filter]
 
     def encode(self, block: NDArray[np.uint8], typesize: int) -> Buffer:
         """Compress on this thread, with the GIL released."""
         size = typesize if typesize <= _MAX_TYPESIZE else 1
-        payload: bytes = blosc.compress(block, size, LEVEL, blosc.BITSHUFFLE, "lz4")
+        payload: bytes = blosc.compress(block, size, self._settings.level, self._filter, self._settings.compressor)
         return payload
 
     def decode_into(self, payload: Buffer, out: NDArray[np.uint8]) -> None:
@@ -137,79 +156,3 @@ def checksum(*parts: Buffer) -> int:
     for part in parts:
         crc = crc32(part, crc)
     return crc
-
-
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """A payload and the name of the codec that reads it."""
-
-    codec: str
-    payload: Buffer
-
-
-class AutoCodec:
-    """Compresses while it pays, by hysteresis.
-
-    After `PATIENCE` blocks in a row under a ratio of `LEAST`, blocks go raw; every so often one is tried again, ever
-    more rarely while it stays useless, and a ratio of `RETURN` brings compression back.
-    """
-
-    LEAST: Final = 1.05
-    RETURN: Final = 1.10
-    PATIENCE: Final = 3
-    FIRST_PAUSE: Final = 32
-    LONGEST_PAUSE: Final = 512
-
-    def __init__(self) -> None:
-        self._poor = 0
-        self._pause = self.FIRST_PAUSE
-        self._until_probe = 0
-        self.is_bypassed = False
-
-    def encode(self, block: NDArray[np.uint8], typesize: int) -> Encoded:
-        """Return the payload of one block (1-D bytes) by the codec that pays now."""
-        raw = _CODECS["raw"]
-        if self.is_bypassed and self._until_probe > 0:
-            self._until_probe -= 1
-            return Encoded("raw", raw.encode(block, typesize))
-        payload = _CODECS["blosc"].encode(block, typesize)
-        ratio = block.nbytes / memoryview(payload).nbytes
-        self._judge(ratio)
-        if self.is_bypassed or ratio <= 1.0:
-            return Encoded("raw", raw.encode(block, typesize))
-        return Encoded("blosc", payload)
-
-    def _judge(self, ratio: float) -> None:
-        if self.is_bypassed:
-            if ratio >= self.RETURN:
-                self.is_bypassed, self._poor, self._pause = False, 0, self.FIRST_PAUSE
-            else:
-                self._pause = min(2 * self._pause, self.LONGEST_PAUSE)
-                self._until_probe = self._pause
-            return
-        self._poor = self._poor + 1 if ratio < self.LEAST else 0
-        if self._poor >= self.PATIENCE:
-            self.is_bypassed, self._until_probe = True, self._pause
-
-    def __repr__(self) -> str:
-        return f"<AutoCodec {'raw, next try in ' + str(self._until_probe) if self.is_bypassed else 'blosc'}>"
-
-
-class FixedCodec:
-    """Always the same codec, as the rig file says."""
-
-    def __init__(self, name: str) -> None:
-        self._codec = codec_of(name)
-
-    def encode(self, block: NDArray[np.uint8], typesize: int) -> Encoded:
-        """Return the payload of one block (1-D bytes)."""
-        return Encoded(self._codec.name, self._codec.encode(block, typesize))
-
-
-def encoder_of(name: str) -> AutoCodec | FixedCodec:
-    """Return the encoder for one stream: ``auto``, or a codec's name.
-
-    Raises:
-        UnknownCodecError: the name is neither.
-    """
-    return AutoCodec() if name == "auto" else FixedCodec(name)

@@ -109,21 +109,23 @@ class Forwarder:
         seconds: float = 3.0,
         slots: int | None = None,
         lossless: bool = True,
+        max_bytes_s: float | None = None,
     ) -> None:
         """Make a stream known; nothing is forwarded before `start`, and its ring need not exist yet.
 
         Args:
             stream: name of the stream, the sensor's address.
             ring: full name of its ring; ``<rig>/<stream>`` if None.
-            codec: ``auto`` (blosc while it pays), ``blosc`` or ``raw``.
+            codec: ``auto`` (blosc while it pays), ``blosc``, ``raw``; see `encoder_of`.
             seconds: how much of it the Terminal's ring keeps ...
             slots: ... or how many blocks.
             lossless: False drops what does not fit through the link at once.
+            max_bytes_s: what it may use of the link, payload bytes a second; None: as many as the link carries.
 
         Raises:
             UnknownCodecError: no such codec.
         """
-        options = FeedOptions(ring or f"{self._rig}/{stream}", codec, seconds, slots, lossless)
+        options = FeedOptions(ring or f"{self._rig}/{stream}", codec, seconds, slots, lossless, max_bytes_s)
         feed = Feed(stream, self._pilot_id, options, self._spool)
         meter = ForwardMeter(self._counters, feed) if self._counters is not None else None  # its page is the caller's
         self._call(lambda: self._add(feed, meter))

@@ -13,6 +13,7 @@ import msgspec
 from .backfill import Backfill, Refill
 from .backfill_name import backfill_of
 from .block import Block, BlockHeader
+from .budget import Budget
 from .channel import Credit, Open, Opened, Refused, to_frames
 from .codec import checksum
 from .errors import BlockError
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 RATE_BYTES_S: Final = 20_000_000
 """Bytes a second of backfill, when nobody says."""
-BURST_S: Final = 0.1
 LOOK_S: Final = 0.1
 """How often the spool is looked at for runs that nobody backfills."""
 
@@ -45,9 +45,7 @@ class Backfiller:
 
     def __init__(self, spool: Spool, rate_bytes_s: float = RATE_BYTES_S) -> None:
         self._spool = spool
-        self._rate = rate_bytes_s
-        self._budget = 0.0
-        self._budget_at: float | None = None
+        self._budget = Budget(rate_bytes_s)
         self._machines: dict[str, Backfill] = {}
         self._is_up = False
         self._look_at = 0.0
@@ -84,8 +82,9 @@ class Backfiller:
             self._look_at = now + LOOK_S
             self._look_around()
         self._spool.tick(now)
-        self._earn(now)
-        return sum(self._advance(machine, socket, now, may_send=may_send) for machine in self._machines.values())
+        if not may_send:
+            return 0
+        return sum(self._advance(machine, socket, now) for machine in self._machines.values())
 
     def close(self) -> None:
         """Close the spool; what it holds stays."""
@@ -106,14 +105,8 @@ class Backfiller:
         self._machines[machine.spec.stream] = machine
         log.info("backfill of %r begins", run)
 
-    def _earn(self, now: float) -> None:
-        """Let the budget grow with time, never beyond a burst."""
-        elapsed = 0.0 if self._budget_at is None else now - self._budget_at
-        self._budget = min(self._budget + elapsed * self._rate, self._rate * BURST_S)
-        self._budget_at = now
-
-    def _advance(self, machine: Backfill, socket: Socket, now: float, *, may_send: bool) -> int:
-        if not may_send or self._budget < 0:
+    def _advance(self, machine: Backfill, socket: Socket, now: float) -> int:
+        if not self._budget.allows(now):
             return 0
         effect = machine.step(now)
         if effect is None:
@@ -125,7 +118,7 @@ class Backfiller:
         if block is None or not socket.send(to_frames(block)):
             return 0
         machine.done(effect)
-        self._budget -= block.header.payload_bytes
+        self._budget.spend(block.header.payload_bytes)
         name = machine.run.head.spec.stream
         self.items[name] = self.items.get(name, 0) + block.header.count
         return 1

@@ -43,6 +43,8 @@ class Cut:
     lost_reason: str
     origin: int
     epoch: int
+    scale: int = 1
+    """Of images, how much smaller (`reduction`)."""
 
 
 @dataclass(frozen=True, slots=True)

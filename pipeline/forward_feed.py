@@ -15,11 +15,13 @@ import msgspec
 from shm import RingReader, SegmentNotFoundError, ShmError
 
 from .backfill_name import RUN
-from .codec import encoder_of
+from .budget import Budget
+from .codec_choice import encoder_of
 from .forward_effects import RingState, Spill
 from .forward_stream import ForwardStream
-from .ladder import Ladder
+from .ladder import IMAGES, OTHERS, Ladder
 from .losses import LAPPED, LINK, SPOOL_FULL, SPOOLED
+from .reduction import is_image
 from .ring_cutter import RingCutter
 
 if TYPE_CHECKING:
@@ -48,10 +50,11 @@ class FeedOptions:
 
     Attributes:
         ring: full name of its ring.
-        codec: ``auto``, ``raw`` or ``blosc``.
+        codec: see `encoder_of`.
         seconds: how much of it the Terminal's ring keeps ...
         slots: ... or how many blocks.
         lossless: False gives up old blocks at once when the link is slow.
+        max_bytes_s: what it may use of the link, payload bytes a second; None: as many as the link carries.
     """
 
     ring: str
@@ -59,6 +62,7 @@ class FeedOptions:
     seconds: float = 3.0
     slots: int | None = None
     lossless: bool = True
+    max_bytes_s: float | None = None
 
 
 @dataclass(slots=True)
@@ -94,6 +98,7 @@ class Feed:
         self._spool_run: SpoolRun | None = None
         self._run = ""
         self.ladder = None if options.lossless else Ladder()
+        self._budget = Budget(options.max_bytes_s) if options.max_bytes_s is not None else None
         self.stream = stream
         self.options = options
         self.reader: RingReader | None = None
@@ -173,6 +178,8 @@ class Feed:
         if self.machine is not None:
             self.machine.done(cut)
             self.counts.add(block, self.machine.spec.item_bytes)
+        if self._budget is not None:
+            self._budget.spend(block.header.payload_bytes)
 
     def spill(self, effect: Spill) -> int:
         """Put a block into the spool; return 1, or 0 if its items were overwritten meanwhile."""
@@ -207,8 +214,11 @@ class Feed:
 
     @property
     def wants_link(self) -> bool:
-        """Whether more of it waits than one block."""
-        return self.machine is not None and (self.machine.is_waiting or self.lag > self.machine.spec.block_items)
+        """Whether more of it waits for the link than one block."""
+        machine = self.machine
+        if machine is None or machine.is_over_budget:
+            return False
+        return machine.is_waiting or self.lag > machine.spec.block_items
 
     @property
     def idle_s(self) -> float:
@@ -305,6 +315,8 @@ class Feed:
         spec = self._cutter.spec
         if self._run:
             spec = msgspec.structs.replace(spec, meta={**spec.meta, RUN: self._run})
+        if self.ladder is not None:
+            self.ladder.rungs = IMAGES if is_image(spec.shape) else OTHERS
         keep, most = reader.slots // 2, reader.slots * 7 // 8
         if not options.lossless:
             keep = most = min(keep, max(2 * spec.block_items, int(SLOW_S * (spec.rate or 0.0))))
@@ -320,6 +332,7 @@ class Feed:
             spooled=self._spool_run,
             ladder=self.ladder,
             reserve=reader.slots // 4 if self._spool is not None else 0,
+            budget=self._budget,
         )
         self._seen = (reader.epoch, reader.published)
         self._is_replaced = False

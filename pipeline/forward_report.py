@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from shm import ShmError
 
 from .forward_feed import REASONS
+from .ladder import FULL, Rung
 from .losses import LAPPED, LINK, SPOOL_FULL, SPOOLED
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ class ForwardReport:
     birth: int | None = None
     pending: int = 0
     """Items of this run that the spool keeps until the recording has them."""
-    one_of: int = 1
-    """Of so many blocks one goes (`Ladder`)."""
+    rung: Rung = FULL
+    """What goes of a stream that need not be whole."""
 
 
 class ForwardMeter:
@@ -104,5 +105,5 @@ def report_of(feed: Feed) -> ForwardReport:
         machine.refusal,
         machine.spec.birth,
         feed.pending,
-        feed.ladder.factor if feed.ladder is not None else 1,
+        feed.ladder.rung if feed.ladder is not None else FULL,
     )

@@ -37,6 +37,7 @@ from .losses import LAPPED, LINK, SPOOL_FULL, SPOOLED, LossLog
 from .patience import Patience
 
 if TYPE_CHECKING:
+    from .budget import Budget
     from .channel import Credit, Opened, Refused
     from .ladder import Ladder
     from .losses import Loss
@@ -59,6 +60,7 @@ class ForwardStream:
         spooled: what the spool has of this run, if there is a spool.
         ladder: thins the stream out; None for a lossless one.
         reserve: items that the ring keeps for a recording that is not durable yet (F8).
+        budget: bytes a second that it may use of the link; None: as many as the link carries.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class ForwardStream:
         spooled: SpoolRun | None = None,
         ladder: Ladder | None = None,
         reserve: int = 0,
+        budget: Budget | None = None,
     ) -> None:
         self.spec = spec
         self.state = ForwardState.IDLE
@@ -85,6 +88,8 @@ class ForwardStream:
         self._spooled = spooled
         self.ladder = ladder
         self._reserve = reserve
+        self._budget = budget
+        self.is_over_budget = False
         self._durable = start
         self._is_durable_told = False
         """Somebody says what is durable; else what was acknowledged must do."""
@@ -127,8 +132,8 @@ class ForwardStream:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether blocks of it could leave if the link took more."""
-        return self.state is ForwardState.OPEN and not self.allowance.can_spend(self._cost)
+        """Whether blocks of it could leave if the link, or its budget, took more."""
+        return self.state is ForwardState.OPEN and not self._may_send
 
     def durable(self, end: int) -> None:
         """Everything below `end` that was not lost is in the recording's files."""
@@ -208,6 +213,7 @@ class ForwardStream:
         """Return what to do next, None if nothing now.  A `Cut` counts only when the shell says `done`."""
         if self.is_finished:
             return None
+        self.is_over_budget = self._budget is not None and not self._budget.allows(now)
         self._note_epoch(ring)
         self._note_lapped(ring)
         spill = self._give_up(ring, now)
@@ -224,7 +230,11 @@ class ForwardStream:
             return None
         if self.ladder is not None:
             self._thin_out(self.ladder, ring, now)
-        return self._next_cut(ring) if self.allowance.can_spend(self._cost) else None
+        return self._next_cut(ring) if self._may_send else None
+
+    @property
+    def _may_send(self) -> bool:
+        return not self.is_over_budget and self.allowance.can_spend(self._cost)
 
     def _thin_out(self, ladder: Ladder, ring: RingState, now: float) -> None:
         """Pass over whole blocks that are not to go."""
@@ -272,7 +282,8 @@ class ForwardStream:
         lost, reason = (loss.end - loss.first, loss.reason) if loss else (0, "")
         if first - lost == self.origin:
             flags |= BlockFlag.BEGIN
-        return Cut(first, count, flags, lost, reason, self.origin, self._epoch)
+        scale = self.ladder.rung.scale if self.ladder is not None and count else 1
+        return Cut(first, count, flags, lost, reason, self.origin, self._epoch, scale)
 
     def _end(self, ring: RingState) -> int | None:
         """Return the sequence at which the run, or this ring, is over, if that is known."""

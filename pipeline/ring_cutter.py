@@ -14,7 +14,9 @@ import numpy as np
 from shm import OverrunError, RingObserver, RingReader
 
 from .block import Block, BlockHeader
-from .codec import Encoded, RawCodec, checksum, encoder_of
+from .codec import RawCodec, checksum, codec_of
+from .codec_choice import Encoded, encoder_of
+from .reduction import codec_for, reduced
 from .stream_spec import HEADER_ROOM, ClockStamp, StreamSpec, block_items_for, dtype_json
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ class RingCutter:
     Args:
         reader: of the ring, or who only looks at it; stays the caller's.
         stream: name under which the blocks travel.
-        codec: ``auto`` or a codec's name.
+        codec: see `encoder_of`.
         seconds: how much the Terminal's ring should keep ...
         slots: ... or how many blocks.
     """
@@ -47,7 +49,7 @@ class RingCutter:
     ) -> None:
         self.reader = reader
         self.spec = spec_of(reader, stream, seconds=seconds, slots=slots)
-        self._encoder = encoder_of(codec)
+        self._encoder = encoder_of(codec, self.spec.item_dtype)
         self._typesize = self.spec.item_dtype.itemsize
         self._padded: NDArray[np.uint8] | None = None
 
@@ -58,11 +60,14 @@ class RingCutter:
         try:
             with self.reader.view(cut.count, at=cut.first) as run:
                 # Whole with its checksum before the view is: that of a block which stays in the ring must be right.
-                return self._make(cut, self._encode(run.data), np.array(run.times, np.int64))
+                return self._make(cut, self._encode(run.data, cut.scale), np.array(run.times, np.int64))
         except OverrunError:
             return None
 
-    def _encode(self, items: NDArray[Any]) -> Encoded:
+    def _encode(self, items: NDArray[Any], scale: int) -> Encoded:
+        if scale > 1:
+            codec = codec_of(codec_for(scale))
+            return Encoded(codec.name, codec.encode(self._padded_bytes(reduced(items, scale)), self._typesize))
         padded = self._padded_bytes(items)
         encoded = self._encoder.encode(padded, self._typesize)
         if encoded.codec != RawCodec.name or (self.spec.can_wait and padded is not self._padded):

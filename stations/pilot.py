@@ -32,6 +32,7 @@ import msgspec
 from pipeline import DuplicateIdError, Message, PeerState, Receipt
 from pipeline.forward import Forwarder, ForwardReport
 from pipeline.forward_backfill import RATE_BYTES_S
+from pipeline.ladder import FULL, Rung
 from pipeline.spool import Spool
 from pipeline.transport import Context
 from shm import Counters, RingObserver, SegmentNotFoundError, ShmError
@@ -80,6 +81,8 @@ class StreamPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     lossless: bool = True
     seconds: float = 3.0
     """How much the Terminal's ring retains."""
+    max_bytes_s: float | None = None
+    """What it may use of the link; None: as many as the link carries."""
 
 
 class PilotConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -126,11 +129,18 @@ class PilotStation(Station):
         self._lock = threading.Lock()
         self._run = ""
         self._began = time.monotonic()
-        self._one_of: dict[str, int] = {}
+        self._rungs: dict[str, Rung] = {}
         self._is_told = True
         """Whether the station above, as it is now, knows of us."""
         for stream, plan in config.streams.items():
-            forwarder.add(stream, ring=plan.ring, codec=plan.codec, lossless=plan.lossless, seconds=plan.seconds)
+            forwarder.add(
+                stream,
+                ring=plan.ring,
+                codec=plan.codec,
+                lossless=plan.lossless,
+                seconds=plan.seconds,
+                max_bytes_s=plan.max_bytes_s,
+            )
         self._lineage = Lineage(self, config.children, config.forward, self._introduce_again)
         sensors = [stream for stream, plan in config.streams.items() if plan.has_sensor]
         asked = PilotListens(self, config.terminal, forwarder, sensors)
@@ -257,9 +267,11 @@ class PilotStation(Station):
     def _tell_ladders(self, reports: Mapping[str, ForwardReport]) -> None:
         """Tell the Terminal's agent, for the journal, when a stream begins to be thinned out, more, or less."""
         for stream, report in reports.items():
-            if report.one_of != self._one_of.get(stream, 1):
-                self._one_of[stream] = report.one_of
-                told = {"kind": "ladder", "stream": stream, "one_of": report.one_of, "at": report.sent}
+            rung = report.rung
+            if rung != self._rungs.get(stream, FULL):
+                self._rungs[stream] = rung
+                what = {"rung": rung.name, "one_of": rung.one_of, "scale": rung.scale}
+                told = {"kind": "ladder", "stream": stream, **what, "at": report.sent}
                 self.push(f"_{self.config.terminal}", "EVENT", told)
 
     def tell_state(self, *, repeat: bool = True) -> None:

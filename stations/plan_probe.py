@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codec import encoder_of
+from pipeline.codec_choice import encoder_of
 from pipeline.ring_cutter import blocks_for
 from shm import RingObserver, ShmError, shm_space
 
@@ -103,7 +103,7 @@ def _ratio(source: Source, spec: SourceSpec, entry: StreamSection) -> float | No
     items = _sample(source, spec, block)
     if not len(items):
         return None
-    encoder = encoder_of(entry.codec)
+    encoder = encoder_of(entry.codec, dtype)
     sent = 0
     for first in range(0, max(1, len(items) - block + 1), block):
         flat = np.ascontiguousarray(items[first : first + block]).reshape(-1).view(np.uint8)

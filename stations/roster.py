@@ -208,4 +208,5 @@ def _plan(rig: Rig, pilot: str, name: str, entry: StreamSection) -> StreamPlan:
         codec=entry.codec,
         lossless=entry.lossless,
         seconds=entry.seconds,
+        max_bytes_s=entry.max_mb_s * 1e6 or None,
     )

@@ -18,6 +18,7 @@ import msgspec
 
 from pipeline import Message, NetNode, Receipt
 from pipeline.clock_burst import PROBES
+from pipeline.ladder import FULL
 
 from .clock_watch import CLOCK_STEP, CLOCK_UNCERTAIN
 from .conductor import Conductor, Effect, Handshake, Note, Send, StreamState
@@ -253,8 +254,9 @@ _WORDS: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
     "failed": lambda f: f"{f['name']} could not {f['key']}: {f['error']}",
     "ladder": lambda f: (
         f"{f['stream']}: every block goes again"
-        if f["one_of"] == 1
-        else f"{f['stream']}: the link is slow, of {f['one_of']} blocks one goes"
+        if f["rung"] == FULL.name
+        else f"{f['stream']}: the link is slow, it goes {f['rung']}: of {f['one_of']} blocks one"
+        + (f", 1/{f['scale']} of the height and width" if f["scale"] > 1 else "")
     ),
     "pending": lambda f: (
         f"waiting up to {f['drain_s']:g} s for what is in the spool: "

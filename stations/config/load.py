@@ -10,6 +10,8 @@ from typing import Any, Final, TypeVar, get_args
 
 import msgspec
 
+from pipeline.codec_choice import encoder_of
+from pipeline.errors import UnknownCodecError
 from stations.errors import ConfigError, SourceError
 from stations.sources import check_source, resolve_path
 from stations.suggest import did_you_mean
@@ -118,6 +120,7 @@ def _stream(table: Any, where: str, folder: Path) -> StreamSection:
     table = _table(table, where)
     options = {key: value for key, value in table.items() if key not in _STREAM_KEYS}
     stream = _section({key: table[key] for key in table if key in _STREAM_KEYS}, StreamSection, where)
+    _check_codec(stream.codec, where)
     if (stream.source is None) == (stream.ring is None):
         raise ConfigError(f"{where}: a stream has either a source = … or a ring = …; give one of them")
     if stream.source is None:
@@ -125,6 +128,13 @@ def _stream(table: Any, where: str, folder: Path) -> StreamSection:
         return stream
     check_source(stream.source, options, name=where, also_known=_STREAM_KEYS)
     return msgspec.structs.replace(stream, source=resolve_path(stream.source, folder), options=options)
+
+
+def _check_codec(codec: str, where: str) -> None:
+    try:
+        encoder_of(codec)
+    except UnknownCodecError as error:
+        raise ConfigError(f"{where}.codec: {error}") from error
 
 
 def _section(table: Any, kind: type[Section], where: str) -> Section:

@@ -97,10 +97,13 @@ class StreamSection(msgspec.Struct, frozen=True, kw_only=True):
     """What the death of its sensor means."""
     required: bool | None = None
     """Whether a run waits for it to start; if not said, for what has a source whose death is not ignored."""
-    codec: Literal["auto", "blosc", "raw"] = "auto"
-    """How blocks travel and are stored; ``auto`` compresses where it pays."""
+    codec: str = "auto"
+    """How blocks travel and are stored: ``auto`` compresses where it pays, ``blosc`` always, ``raw`` never; the first
+    two may be followed by ``:COMPRESSOR:LEVEL:FILTER``."""
     lossless: bool = True
     """May the forwarder ask the ring to wait for it, where the source can?"""
+    max_mb_s: Annotated[float, Meta(ge=0, le=1e6)] = 0.0
+    """Megabytes a second of the link that it may use; 0: what the link carries."""
     lossless_readers: list[str] = []
     """Names of further readers of its ring that may be lossless, and so make a source wait that can."""
     options: dict[str, Any] = {}

@@ -15,6 +15,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.reduction import scale_of
+
 from .errors import SegmentFormatError
 from .layout import SegmentHead
 from .ranges import Ranges
@@ -31,6 +33,7 @@ CHUNK: Final = np.dtype(
         ("time_ns", "<i8"),
         ("period_ns", "<i8"),
         ("times_at", "<i8"),
+        ("scale", "u1"),
     ]
 )
 """`first` and `count` are of what is used of a chunk, from its item `skip` on; the times are those of its own first."""
@@ -78,6 +81,11 @@ class ChunkTable:
         irregular = told >= 0
         times[irregular] = self.times[told[irregular] + within[irregular]]
         return np.asarray(times, np.int64)
+
+    def scale(self, positions: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return how much smaller the image of each position was made, each way; 1: it is as it was acquired."""
+        at, _ = self.locate(positions)
+        return np.asarray(self.chunks["scale"][at], np.uint8)
 
     def utc(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the time of each position, ns since 1970 as the stream's machine knew it when its ring was made."""
@@ -190,6 +198,8 @@ def _rows_of(segment: SegmentReader, file: int, times_at: int | None) -> NDArray
     for name in ("count", "time_ns", "period_ns"):
         found[name] = segment.rows[name]
     found["first"] = segment.rows["first_seq"]
+    codecs, which = np.unique(segment.rows["codec"], return_inverse=True)
+    found["scale"] = np.array([scale_of(codec.decode(errors="replace")) for codec in codecs], "u1")[which]
     within = (found["first"] - np.uint64(segment.head.first)).astype(np.int64)
     found["times_at"] = -1 if times_at is None else times_at + within
     return found

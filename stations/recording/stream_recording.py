@@ -159,6 +159,11 @@ class StreamRecording:
         """Number of each item since its ring was made, uint64."""
         return Column(len(self), self.table.sequence)
 
+    @property
+    def scale(self) -> Column:
+        """How much smaller each image was made for a slow link, each way, uint8; 1: it is as it was acquired."""
+        return Column(len(self), self.table.scale)
+
     @cached_property
     def spans(self) -> Mapping[int, Span]:
         """By birth, from which sequence to which there should be items."""

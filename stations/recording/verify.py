@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 
 from pipeline.errors import UNREADABLE
+from pipeline.reduction import scale_of
 from stations.sources.selfcheck import check_items
 
 from .continuity import Gap
@@ -139,7 +140,7 @@ def _check_chunk(segment: SegmentReader, chunk: Chunk, times: list[int], found: 
         found.bad_items.append(_bad(segment, chunk.first, f"block of {chunk.count} items fails its CRC"))
         return
     kind = (segment.head.meta or {}).get("selfcheck")
-    if kind is not None:
+    if kind is not None and scale_of(chunk.codec) == 1:
         found.checked += chunk.count
         for index in check_items(segment.decode(chunk), kind):
             found.failed_checks.append(_bad(segment, chunk.first + index, f"fails its {kind} self-check"))

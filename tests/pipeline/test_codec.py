@@ -7,7 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from pipeline.codec import AutoCodec, codec_names, codec_of, encoder_of, register_codec
+from pipeline.codec import BloscCodec, BloscSettings, codec_names, codec_of, register_codec
+from pipeline.codec_choice import AutoCodec, default_filter, encoder_of
 from pipeline.errors import BlockError, UnknownCodecError
 
 RNG = np.random.default_rng(7)
@@ -70,7 +71,7 @@ def test_blosc_does_not_believe_its_own_header() -> None:
 
 def test_noise_is_bypassed_and_tried_again_ever_more_rarely() -> None:
     """After three useless blocks raw ones follow, with a probe now and then."""
-    auto = AutoCodec()
+    auto = AutoCodec(BloscCodec())
     codecs = []
     bypassed = []
     for _ in range(200):
@@ -83,7 +84,7 @@ def test_noise_is_bypassed_and_tried_again_ever_more_rarely() -> None:
 
 def test_compression_comes_back_when_it_pays() -> None:
     """The next probe finds it; a ratio between the two bounds does not make it flutter."""
-    auto = AutoCodec()
+    auto = AutoCodec(BloscCodec())
     for _ in range(3):
         auto.encode(NOISE, 1)
     tries = [auto.encode(SMOOTH, 2).codec for _ in range(AutoCodec.FIRST_PAUSE + 1)]
@@ -93,7 +94,7 @@ def test_compression_comes_back_when_it_pays() -> None:
 
 def test_one_poor_block_changes_nothing() -> None:
     """A single image of noise is sent raw, the stream stays compressed."""
-    auto = AutoCodec()
+    auto = AutoCodec(BloscCodec())
     assert ["blosc", "raw", "blosc"] == [auto.encode(b, 2).codec for b in (SMOOTH, NOISE, SMOOTH)]
     assert not auto.is_bypassed
 
@@ -108,3 +109,38 @@ def test_registered_codec_is_found() -> None:
     """The registry is open."""
     register_codec(codec_of("raw"))
     assert codec_of("raw").name == "raw"
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        ("blosc", BloscSettings("lz4", 5, "bitshuffle")),
+        ("blosc:zstd", BloscSettings("zstd", 5, "bitshuffle")),
+        ("blosc:zstd:1:shuffle", BloscSettings("zstd", 1, "shuffle")),
+        ("blosc::9", BloscSettings("lz4", 9, "bitshuffle")),
+        ("auto:lz4hc:3:noshuffle", BloscSettings("lz4hc", 3, "noshuffle")),
+    ],
+)
+def test_a_rig_file_says_how_blosc_is_set(choice: str, expected: BloscSettings) -> None:
+    """What it leaves out is the default; the payload is what these settings make, and any blosc reads it."""
+    encoded = encoder_of(choice).encode(SMOOTH, 2)
+    assert ("blosc", BloscCodec(expected).encode(SMOOTH, 2)) == (encoded.codec, encoded.payload)
+    out = np.empty_like(SMOOTH)
+    codec_of("blosc").decode_into(encoded.payload, out)
+    assert np.array_equal(SMOOTH, out)
+
+
+@pytest.mark.parametrize(
+    "choice", ["blosc:lzma", "blosc:lz4:10", "blosc:lz4:-1", "blosc:lz4:5:shake", "blosc:lz4:5:shuffle:1", "raw:lz4"]
+)
+def test_settings_that_there_are_not_are_refused_with_those_there_are(choice: str) -> None:
+    """In one line."""
+    with pytest.raises(UnknownCodecError, match=r"codec '[^']+': (expected blosc:COMPRESSOR:LEVEL:FILTER|raw has no)"):
+        encoder_of(choice)
+
+
+@pytest.mark.parametrize(("dtype", "name"), [("u1", "bitshuffle"), ("<f4", "bitshuffle"), ("<c8", "shuffle")])
+def test_the_default_filter_is_chosen_by_dtype(dtype: str, name: str) -> None:
+    """Numbers that are made of several are not cut into bits."""
+    assert name == default_filter(np.dtype(dtype))
+    assert "shuffle" == default_filter(np.dtype([("x", "<f4"), ("n", "u1")]))

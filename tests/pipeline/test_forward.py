@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from support.stream_ends import End
@@ -239,6 +241,20 @@ def test_streams_share_the_link() -> None:
             both.forwarder.stop(STREAM)
             both.eventually_finished()
             assert 50_000 == both.counters.read()[f"{STREAM}.received_items"]
+
+
+def test_a_stream_keeps_to_its_budget_and_loses_nothing() -> None:
+    """400 kB at 800 kB a second, over a link that would carry them at once, while its ring retains them."""
+    with wire() as both, signal_ring(both.rig, slots=65_536) as ring:
+        both.forwarder.add(STREAM, codec="raw", max_bytes_s=800_000.0)
+        both.forwarder.start(STREAM)
+        begin = time.monotonic()
+        write(ring, 50_000)
+        eventually(lambda: both.forwarder.state()[STREAM].sent >= 49_984)
+        assert time.monotonic() - begin > 0.35
+        both.forwarder.stop(STREAM)
+        both.eventually_finished()
+        assert 50_000 == both.counters.read()[f"{STREAM}.received_items"]
 
 
 def test_what_cannot_be_is_said_where_it_is_asked() -> None:

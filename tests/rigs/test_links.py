@@ -14,11 +14,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from support.bad_link import PILOT, TERMINAL, Link, why_not
 from support.rigs import RunningRig, camera_and_signal, pipeline
 
+from pipeline.reduction import reduced
 from stations.free_ports import free_ports
+from stations.recording import Recording
 
 h5py = pytest.importorskip("h5py")
 WHY_NOT = why_not()
@@ -133,14 +136,21 @@ def test_a_stream_that_need_not_be_whole_is_thinned_out_and_the_journal_says_so(
     """Its drops are counted, with their reason; the other stream, which is to be whole, is."""
     thin = RIG.replace("rate = 30\n", "rate = 30\nlossless = false\n")
     with Link() as link, linked(tmp_path, link, "thin", 7, text=thin) as rig:
-        link.narrow(1_500)
+        link.narrow(700)
         result = rig.finish(150)
         assert rig.process.returncode == 0, f"{rig.said}\n{result}"
         cam, sig = (result["streams"][name] for name in ("p1.cam", "p1.sig"))
         assert cam["dropped"]["link"] > 25
         assert cam["produced"] == cam["stored"] + cam["dropped"]["link"]
         assert (sig["produced"], sig["dropped"], sig["pending"]) == (sig["stored"], {}, 0)
-        assert max(event["one_of"] for event in rig.events() if event["kind"] == "ladder") >= 2
+        steps = [event for event in rig.events() if event["kind"] == "ladder"]
+        assert [2, 2] == [step["scale"] for step in steps[:2]]
+        assert [1, 5] == [step["one_of"] for step in steps[:2]]
+    assert pipeline("verify", str(rig.recording)).returncode == 0
+    with Recording(rig.recording) as recording:
+        cam = recording["p1.cam"]
+        assert {1, 2} <= set(np.unique(cam.scale[:]).tolist()) <= {1, 2, 8}
+        assert all(np.array_equal(image, reduced(image[None], 2)[0]) for image in cam[:][cam.scale[:] == 2])
 
 
 def test_a_link_with_200_ms_there_and_back_loses_nothing(tmp_path: Path) -> None:

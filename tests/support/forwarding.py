@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from pipeline.budget import Budget
 from pipeline.channel import Credit, Open, Opened
 from pipeline.forward_effects import Cut, RingState
 from pipeline.forward_stream import ForwardStream
@@ -16,12 +17,15 @@ STEP_S = 0.005
 class Pipe:
     """Carries blocks one after the other, and grants as many as have arrived."""
 
-    def __init__(self, stream: ForwardStream, blocks_per_s: float) -> None:
+    def __init__(
+        self, stream: ForwardStream, blocks_per_s: float, *, budget: Budget | None = None, block_bytes: int = 0
+    ) -> None:
         self.arrived: list[int] = []
         self.reasons: Counter[str] = Counter()
         self.accounted = 0
         """Items that came, or were told as lost."""
         self._stream = stream
+        self._budget, self._block_bytes = budget, block_bytes
         self._each_s = 1 / blocks_per_s
         self._flying: list[tuple[float, Cut]] = []
         self._free_at = 0.0
@@ -43,6 +47,8 @@ class Pipe:
                     stream.opened(Opened(effect.opening, "", 0, None, False, limit))
                 elif isinstance(effect, Cut):
                     stream.done(effect)
+                    if self._budget is not None:
+                        self._budget.spend(self._block_bytes)
                     self._free_at = max(self._free_at, now) + self._each_s
                     self._flying.append((self._free_at, effect))
 
