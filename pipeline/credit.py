@@ -15,6 +15,8 @@ WINDOW_TIME_S: Final = 0.35
 """Rate x this much may be on its way: a round trip of 250 ms and 100 ms of our own."""
 LEAST_WINDOW: Final = 8 * 1024 * 1024
 LEAST_BLOCKS: Final = 4
+YOUNG_BLOCKS: Final = 16
+"""Of a stream without a rate."""
 
 
 def window_blocks(cost: int, blocks_per_s: float | None, slots: int) -> int:
@@ -23,6 +25,14 @@ def window_blocks(cost: int, blocks_per_s: float | None, slots: int) -> int:
     if blocks_per_s is not None:
         wanted = max(wanted, int(blocks_per_s * WINDOW_TIME_S) + 1)
     return max(1, min(wanted, slots // 2))
+
+
+def young_blocks(blocks_per_s: float | None) -> int:
+    """Return how many blocks may be on their way of a stream whose items are to be young rather than all there.
+
+    Whatever else the link's buffers would take is age.
+    """
+    return max(LEAST_BLOCKS, int(blocks_per_s * WINDOW_TIME_S) + 1) if blocks_per_s else YOUNG_BLOCKS
 
 
 class Allowance:

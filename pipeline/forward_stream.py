@@ -13,7 +13,8 @@ F5  The run is over when the Terminal has its END, not when it was sent.
 F6  What is given up goes into the spool, if there is one; on the wire it is a loss of reason `spooled`, and its
     backfill is another stream's business.  What was sent and is not durable goes there first, without being lost: a
     link that is silent may have lost it, or a recorder that is dead never had it.
-F7  A stream that need not be whole is thinned out by a ladder rather than cut off (`ladder`).
+F7  A stream that need not be whole is thinned out by a ladder rather than cut off (`ladder`), and has no more on its
+    way than keeps it young: a step is judged by what went after it.
 F8  The ring keeps what is not durable in the recording, as far as a quarter of it: a Terminal whose rings are gone gets
     that again.
 
@@ -31,7 +32,7 @@ from typing import TYPE_CHECKING, Final
 
 from .block import BlockFlag
 from .channel import Open
-from .credit import Allowance
+from .credit import Allowance, young_blocks
 from .forward_effects import Cut, ForwardState, RingState, Spill
 from .losses import LAPPED, LINK, SPOOL_FULL, SPOOLED, LossLog
 from .patience import Patience
@@ -87,6 +88,8 @@ class ForwardStream:
         self._patience = Patience(keep, most, can_wait=spec.can_wait)
         self._spooled = spooled
         self.ladder = ladder
+        self._steps, self._stepped_at = 0, -1
+        """How often the ladder had changed, and what was sent by then."""
         self._reserve = reserve
         self._budget = budget
         self.is_over_budget = False
@@ -109,6 +112,7 @@ class ForwardStream:
         self.has_ended = False
         """The Terminal has the END of the run."""
         self._cost = spec.slot_bytes
+        self._young = young_blocks(spec.rate and spec.rate / spec.block_items)
 
     @property
     def origin(self) -> int:
@@ -234,7 +238,16 @@ class ForwardStream:
 
     @property
     def _may_send(self) -> bool:
-        return not self.is_over_budget and self.allowance.can_spend(self._cost)
+        if self.is_over_budget or not self.allowance.can_spend(self._cost):
+            return False
+        return self.ladder is None or sum(cut.first >= self.acked for cut in self._flying) < self._young
+
+    def _tell_ladder(self, ladder: Ladder, now: float) -> None:
+        """Tell of a loss, unless the link is still full of what went before the last step."""
+        if ladder.changes != self._steps:
+            self._steps, self._stepped_at = ladder.changes, self.sent
+        if self.acked > self._stepped_at:
+            ladder.lost(now)
 
     def _thin_out(self, ladder: Ladder, ring: RingState, now: float) -> None:
         """Pass over whole blocks that are not to go."""
@@ -324,7 +337,7 @@ class ForwardStream:
             if most is not None and ring.published - self.sent > most:
                 self._drop(ring, ring.published - most, LINK)
                 if self.ladder is not None:
-                    self.ladder.lost(now)
+                    self._tell_ladder(self.ladder, now)
             return None
         waiting = ring.published - self.losses.run_end(max(self._arrived, self._spilled_to))
         if most is not None and waiting > most:

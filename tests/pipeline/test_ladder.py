@@ -70,7 +70,7 @@ def test_a_slow_link_gets_evenly_spaced_blocks_and_every_other_one_is_told() -> 
     """A source of 100 a second over a link of 30: a third would come in bursts, a fifth comes evenly."""
     stream = ForwardStream(SPEC, origin=0, start=0, keep=4, most=4, ladder=Ladder())
     pipe = Pipe(stream, blocks_per_s=30.0)
-    pipe.run(source_per_s=100.0, seconds=20.0)
+    pipe.run(source_per_s=100.0, seconds=30.0)
     gaps = [after - before for before, after in itertools.pairwise(pipe.arrived)]
     assert gaps.count(5) >= 0.5 * len(gaps)
     assert {5} == set(gaps[-50:])  # it tries less and less often whether more would go
