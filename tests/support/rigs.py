@@ -142,6 +142,6 @@ class RunningRig:
             self.process.stdout.close()
 
 
-def pipeline(*arguments: str) -> subprocess.CompletedProcess[str]:
+def pipeline(*arguments: str, timeout_s: float = 90) -> subprocess.CompletedProcess[str]:
     """Run a command of `pipeline` to its end."""
-    return subprocess.run([PIPELINE, *arguments], capture_output=True, text=True, timeout=90, check=False)
+    return subprocess.run([PIPELINE, *arguments], capture_output=True, text=True, timeout=timeout_s, check=False)
