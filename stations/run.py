@@ -25,6 +25,7 @@ from . import roster
 from .conductor import Conductor
 from .config import Rig, claim_folder
 from .errors import BAD_INPUT_EXIT, AlreadyToldError, OutputError, RigFailedError
+from .folders import make_folder
 from .ledger import Account
 from .pilot_agent import PilotAgent
 from .riglock import RigLock, first_free
@@ -254,7 +255,7 @@ def _raise_if_fatal(death: Death | None) -> None:
 
 def _writable(folder: Path) -> Path:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: cannot hold recordings: {error.strerror}; choose another folder") from error
     if not os.access(folder, os.W_OK | os.X_OK):

@@ -14,6 +14,7 @@ from string import Formatter
 from typing import Final
 
 from stations.errors import ConfigError, OutputError
+from stations.folders import make_folder
 from stations.suggest import did_you_mean
 
 from .rig import Rig
@@ -72,7 +73,7 @@ def claim_folder(rig: Rig, output: Path, now: datetime) -> Path:
         values["run"] = f"{_highest(folder, last, values) + 1:02d}" if counts else ""
         path = folder / _filled(last, values)
         try:
-            path.mkdir(parents=True)
+            make_folder(path)
         except FileExistsError as error:
             if not counts or not path.exists():  # a file stands where a folder should
                 raise OutputError(f"{path}: exists already; wait a second, or change {KEY}") from error

@@ -7,16 +7,17 @@ import os
 import queue
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 log = logging.getLogger(__name__)
 
 Done = Callable[[str], None]
 """Called with an empty string, or with why the disk failed."""
-_Job = tuple[int, Done]
+_Job = tuple[Callable[[int], None], int, Done]
 
 
 class DiskSync:
-    """One thread that calls fdatasync in the order asked for.
+    """One thread that brings to the disk what it is asked for, in that order.
 
     `fdatasync` on a descriptor needs nothing of HDF5, so it runs beside the recorder's writes.
     """
@@ -35,7 +36,17 @@ class DiskSync:
             fd: stays open until `done` was called.
             done: sets a value and returns.
         """
-        self._jobs.put((fd, done))
+        self._jobs.put((os.fdatasync, fd, done))
+
+    def submit_folder(self, folder: Path) -> None:
+        """Ask for a sync of a folder's names: what is synced after it is found again after a power loss."""
+        try:
+            fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:  # one that may be passed through, but not read
+            log.warning("%s: its names are brought to the disk when the system does: %s", folder, error.strerror)
+            return
+        # Of a folder only fsync is promised to bring the names (man 2 fsync).
+        self._jobs.put((os.fsync, fd, lambda _error: os.close(fd)))
 
     def close(self) -> None:
         """Finish everything asked for, then end the thread."""
@@ -47,17 +58,17 @@ class DiskSync:
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            fd, done = job
-            error = _sync(fd)
+            sync, fd, done = job
+            error = _error_of(sync, fd)
             self.synced += not error
             self.failed += bool(error)
             done(error)
 
 
-def _sync(fd: int) -> str:
+def _error_of(sync: Callable[[int], None], fd: int) -> str:
     try:
-        os.fdatasync(fd)
+        sync(fd)
     except OSError as error:
-        log.error("fdatasync failed: %s", error)  # noqa: TRY400 - the disk's fault, its message says all
+        log.error("%s failed: %s", sync.__name__, error)  # noqa: TRY400 - the disk's fault, its message says all
         return str(error)
     return ""

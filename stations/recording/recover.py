@@ -14,6 +14,8 @@ from typing import Any
 
 import h5py
 
+from stations.folders import sync_folder
+
 from . import layout
 from .errors import RecordingFolderError, SegmentFormatError
 from .reserve import FILE_NAME as RESERVE
@@ -21,8 +23,7 @@ from .resume import open_file_of, rows_of, segments_of
 from .rows_reader import RowsReader
 from .rows_segment import copy_rows
 from .segment import HIDDEN, create_datasets
-from .segment_reader import SegmentReader
-from .session import sync_folder
+from .segment_reader import SegmentReader, is_empty
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class RecoveredFile:
 
     file: str
     outcome: str
-    """``plain`` (was already), ``recovered``, or ``unreadable``."""
+    """``plain`` (was already), ``recovered``, ``removed`` (empty: power was lost before a sync) or ``unreadable``."""
     items: int = 0
     trimmed: int = 0
     """Items that were not in every dataset."""
@@ -77,11 +78,17 @@ def recover(path: Path) -> RecoverReport:
     if not files:
         raise RecordingFolderError(f"{path}: holds no segment file")
     if path.is_dir():
-        (path / RESERVE).unlink(missing_ok=True)  # kept for an end that this is
+        _tidy(path)
     try:
         return RecoverReport([_recover_file(file) for file in files])
     except OSError as error:
         raise RecordingFolderError(f"{path}: cannot be rewritten: {error}") from error
+
+
+def _tidy(path: Path) -> None:
+    """Remove what was kept for an end that this is, and files that were not ready when their writer was killed."""
+    for left in (path / RESERVE, *path.rglob(HIDDEN.format("*"))):
+        left.unlink(missing_ok=True)
 
 
 def _segments(path: Path) -> Iterable[list[Path]]:
@@ -91,6 +98,10 @@ def _segments(path: Path) -> Iterable[list[Path]]:
 
 
 def _recover_file(path: Path) -> RecoveredFile:
+    if is_empty(path):
+        path.unlink()
+        sync_folder(path.parent)
+        return RecoveredFile(path.name, "removed")
     try:
         with open_file_of(path) as segment:
             if not segment.was_killed:

@@ -70,6 +70,8 @@ class Synced:
 
     def __init__(self) -> None:
         self.ranges: deque[tuple[int, int, int]] = deque()
+        self.closed: deque[tuple[Path, int, int]] = deque()
+        """Files that are complete and on the disk: path, end, items."""
         self.failed = ""
 
 
@@ -91,8 +93,7 @@ class SegmentLane(Generic[File]):
         """Go on in a new segment; its name, too, is to survive a power loss."""
         self.segment = segment
         for folder in {segment.path.parent, segment.path.parent.parent}:
-            fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-            self._sync.submit(fd, _closing(fd))
+            self._sync.submit_folder(folder)
 
     def flush(self) -> None:
         """Make what is stored visible to readers, and ask for a sync unless one is under way.
@@ -108,19 +109,18 @@ class SegmentLane(Generic[File]):
             self.is_syncing = True
             self._sync.submit(segment.fd, self._on_synced(segment))
 
-    def close(self) -> File | None:
-        """End the segment and return it; its last bytes are synced and its descriptor closed on the sync thread.
+    def close(self) -> None:
+        """End the segment, if there is one; its last bytes are synced and its descriptor closed on the sync thread.
 
         Raises:
             DiskError: the disk did not take it.
         """
         segment = self.segment
         if segment is None:
-            return None
+            return
         segment.close()
         self.segment = None
         self._sync.submit(segment.fd, self._on_synced(segment, close_fd=segment.fd))
-        return segment
 
     def abandon(self) -> tuple[File, int] | None:
         """Give the segment up after the disk failed; return it, and the sequence after the last item it kept."""
@@ -133,6 +133,7 @@ class SegmentLane(Generic[File]):
 
     def _on_synced(self, segment: File, close_fd: int = -1) -> Done:
         told = (segment.head.birth, segment.head.first, segment.end)
+        closed = (segment.path, segment.end, segment.items)
 
         def done(error: str) -> None:
             if error:
@@ -140,6 +141,8 @@ class SegmentLane(Generic[File]):
             else:
                 self._synced.ranges.append(told)
             if close_fd >= 0:
+                if not error:
+                    self._synced.closed.append(closed)
                 os.close(close_fd)
             else:
                 self.is_syncing = False

@@ -203,10 +203,17 @@ def open_file(path: Path) -> tuple[h5py.File, bool]:
     try:
         return h5py.File(path, "r"), False
     except OSError as plainly:
+        if is_empty(path):
+            raise SegmentFormatError(f"{path.name}: is empty: power was lost before its first sync") from None
         try:
             return open_live(path), True
         except (OSError, ValueError):
             raise SegmentFormatError(f"{path.name}: cannot be opened: {plainly}") from plainly
+
+
+def is_empty(path: Path) -> bool:
+    """Whether a file has nothing but its name: it was begun, and power was lost before its first sync."""
+    return path.is_file() and not path.stat().st_size
 
 
 def _check_sizes(head: SegmentHead, file: h5py.File, path: Path) -> np.dtype[Any]:

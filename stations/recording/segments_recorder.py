@@ -86,11 +86,18 @@ class SegmentsRecorder(Generic[File]):
 
     def durable_ranges(self) -> dict[int, Ranges]:
         """Return what is on the disk, by birth."""
+        self.note_synced()
+        return self._durable
+
+    def note_synced(self) -> None:
+        """Take note of what was brought to the disk, and tell of the files that are complete there."""
         while self._synced.ranges:
             birth, first, end = self._synced.ranges.popleft()
             self._durable_items += end - first - self._durable[birth].add(first, end)
+        while self._synced.closed:
+            path, end, items = self._synced.closed.popleft()
+            self._tell("segment_closed", file=self._name_of(path), end=end, items=items)
         self.failed = self.failed or self._synced.failed
-        return self._durable
 
     def flush(self) -> None:
         """Make what is stored visible to readers and ask for it to be made durable; at most one sync is under way."""
@@ -102,6 +109,7 @@ class SegmentsRecorder(Generic[File]):
 
     def settle(self) -> None:
         """Tell what was not told: losses to the disk, and what an earlier process saw that did not come again."""
+        self.note_synced()
         for account in self.births.values():
             self._tell_gaps(account, account.advance(account.told_end, otherwise=RECORDER))
             if self.failed:
@@ -135,13 +143,12 @@ class SegmentsRecorder(Generic[File]):
 
     def _close(self, lane: SegmentLane[File]) -> None:
         try:
-            segment = lane.close()
+            lane.close()
         except DiskError as error:
             self._fail(error)
-            return
-        if segment is not None:
-            name = str(segment.path.relative_to(self._site.directory))
-            self._tell("segment_closed", file=name, end=segment.end, items=segment.items)
+
+    def _name_of(self, path: Path) -> str:
+        return str(path.relative_to(self._site.directory))
 
     def _next_name(self) -> str:
         name = segment_name(self.stream, self.next_part)
@@ -150,7 +157,7 @@ class SegmentsRecorder(Generic[File]):
 
     def _begin(self, lane: SegmentLane[File], segment: File) -> File:
         """Go on in a new segment, and tell."""
-        name, head = str(segment.path.relative_to(self._site.directory)), segment.head
+        name, head = self._name_of(segment.path), segment.head
         lane.begin(segment)
         self.files.append(name)
         told = {"birth": f"{head.birth:016x}", "epoch": head.epoch, "origin": head.origin, "first": head.first}

@@ -20,6 +20,7 @@ from pipeline.backfill_name import live_of
 from pipeline.block import Block
 from pipeline.stream_spec import StreamSpec
 from shm import clock_domain
+from stations.folders import make_folder, sync_folder
 from stations.rows_ring import PREFIX
 
 from .disksync import DiskSync
@@ -79,6 +80,9 @@ class SessionRecorder:
         self._reserve = _reserve(directory, is_needed=not self.resumed)
         self.journal = Journal(directory / JOURNAL_NAME)
         self._sync = DiskSync()
+        for folder in (directory.parent, directory, directory / FOLDER):
+            if folder.is_dir():  # the journal's name, and those of files that a dead process made
+                self._sync.submit_folder(folder)
         self._site = Site(directory, rig, self.journal, self._sync, rotation)
         self._flush_at: dict[str, float] = {}
         self._journal_at = 0.0
@@ -142,6 +146,8 @@ class SessionRecorder:
                 recorder.flush()
                 self._flush_at[name] = max(due + period, now)
                 flushed += 1
+        for one in self.recorders():
+            one.note_synced()
         if now >= self._journal_at:
             self._sync.submit(self.journal.fileno(), _nothing)
             self._journal_at = now + period
@@ -174,10 +180,11 @@ class SessionRecorder:
             self._reserve.release()
         for recorder in self.recorders():
             recorder.close_segment()
+        self._sync.close()
+        for recorder in self.recorders():
             recorder.settle()
         summary = self.summary()
         self.journal.tell("closed", stored={name: row["stored"] for name, row in summary.items()})
-        self._sync.close()
         self.journal.close()
         try:
             self._write_summary(summary)
@@ -233,15 +240,6 @@ def write_atomically(path: Path, content: bytes) -> None:
     sync_folder(path.parent)
 
 
-def sync_folder(folder: Path) -> None:
-    """Bring a folder's names to the disk."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
 def _reserve(directory: Path, *, is_needed: bool) -> Reserve | None:
     try:
         return Reserve(directory)
@@ -256,7 +254,7 @@ def _reserve(directory: Path, *, is_needed: bool) -> Reserve | None:
 
 def _claim_folder(directory: Path, *, resume: bool) -> None:
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        make_folder(directory, exist_ok=True)
         found = (*directory.glob("*.h5"), *(directory / FOLDER).glob("*.h5"))
         held = sorted(path.name for path in found) + [p.name for p in directory.glob(SUMMARY_NAME)]
     except OSError as error:

@@ -8,7 +8,9 @@ import os
 import subprocess
 import sys
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.recordings import MadeStream
 from support.rigs import SMALL, RunningRig
+from support.waiting import eventually
 
 from pipeline import Message
 from stations.recording import Recording, RowsReader, SegmentReader, SessionRecorder, read_journal, verify
@@ -129,15 +132,21 @@ def test_a_segment_lasts_as_long_as_it_may_in_the_time_of_its_items(tmp_path: Pa
 
 
 def test_a_closed_segment_is_plain_while_the_recording_goes_on(tmp_path: Path) -> None:
-    """It opens as any HDF5 file does, and was synced; the journal says that it is complete."""
+    """It opens as any HDF5 file does, and is on the disk before the journal says that it is complete."""
     made = MadeStream(**CAM)  # type: ignore[arg-type] - as written above
     session = SessionRecorder(tmp_path / "a", "demo", rotation=Rotation(segment_s=0.1))
     store(session, made, 0, 25)
+    closed: list[Mapping[str, Any]] = []
 
-    closed = [event.fields for event in read_journal(tmp_path / "a" / "session.jsonl").of_kind("segment_closed")]
-    assert [(10, 10), (20, 10)] == [(told["end"], told["items"]) for told in closed]
-    for told in closed:
-        with SegmentReader(tmp_path / "a" / told["file"]) as segment:
+    def told() -> bool:
+        session.tick(0.0)
+        closed[:] = [event.fields for event in read_journal(session.journal.path).of_kind("segment_closed")]
+        return len(closed) == 2
+
+    assert eventually(told)
+    assert [(10, 10), (20, 10)] == [(one["end"], one["items"]) for one in closed]
+    for one in closed:
+        with SegmentReader(tmp_path / "a" / one["file"]) as segment:
             assert (10, False) == (segment.items, segment.was_killed)
     session.close()
 
