@@ -3,85 +3,23 @@
 from __future__ import annotations
 
 import os
-import queue
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from support.recorder_bench import RECORDER, RIG, Bench, put
 from support.recordings import BIRTH, MadeStream
 
 from pipeline import Message, RemoteError
-from pipeline.block import Block, BlockFlag
-from pipeline.log import LogOptions
-from shm import BlobWriter, Counters
-from stations.recorder import RecorderConfig
+from pipeline.block import BlockFlag
+from shm import Counters
 from stations.recording import Recording, read_journal, verify
 from stations.rows import MessageRows
-from stations.station import Station
-from stations.supervisor import ChildSpec, Supervisor
 
-RIG = f"rectest{os.getpid()}"
 CAM, EPHYS = "pilot1.cam0", "pilot1.ephys"
-RECORDER = "T.recorder"
 HEX = f"{BIRTH:016x}"
-
-
-class Bench:
-    """A Terminal and its supervisor, with a recorder below and rings that the test fills."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.greetings: queue.Queue[dict[str, Any]] = queue.Queue()
-        self.station = Station("T", {"HANDSHAKE": self._greeted}, listen_endpoint="tcp://127.0.0.1:0")
-        self.supervisor = Supervisor(LogOptions(str(folder / "logs")), lambda _event: None)
-        self.rings: dict[str, BlobWriter] = {}
-        port = int(self.station.endpoint.rpartition(":")[2])
-        config = RecorderConfig(rig=RIG, port=port, max_loss_s=0.5)
-        self.supervisor.start(ChildSpec(RECORDER, "recorder", config))
-
-    def _greeted(self, message: Message) -> None:
-        self.greetings.put(message.value)
-
-    def until(self, condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
-        """Look after the child until the condition holds."""
-        deadline = time.monotonic() + timeout_s
-        while not condition():
-            assert time.monotonic() < deadline, "waited too long"
-            self.supervisor.do_work()
-            time.sleep(0.01)
-
-    def greeted(self) -> dict[str, Any]:
-        """Wait for the recorder's HANDSHAKE."""
-        self.until(lambda: not self.greetings.empty())
-        return self.greetings.get()
-
-    def ask(self, key: str, value: Any = None) -> Any:
-        """Send the recorder a message and return its answer."""
-        return self.station.request(RECORDER, key, value, timeout_s=20.0)
-
-    def stored(self, stream: str) -> int:
-        """Return how many items of a stream the recorder says are stored."""
-        return int(self.ask("STATE")["streams"].get(stream, {}).get("stored", 0))
-
-    def ring(self, made: MadeStream, slots: int = 64) -> BlobWriter:
-        """Make the Terminal's ring of a stream."""
-        spec = made.spec
-        name = f"{RIG}/T/{spec.stream}"
-        self.rings[name] = BlobWriter.create(
-            name, max_bytes=spec.slot_bytes, slots=slots, can_wait=True, meta=spec.to_meta()
-        )
-        return self.rings[name]
-
-    def close(self) -> None:
-        """End everything."""
-        self.supervisor.stop()
-        self.station.release()
-        for ring in self.rings.values():
-            ring.close()
 
 
 @pytest.fixture
@@ -91,12 +29,6 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
         yield bench
     finally:
         bench.close()
-
-
-def put(ring: BlobWriter, *blocks: Block) -> None:
-    """Put blocks into a ring as the ingest does."""
-    for block in blocks:
-        ring.write(*block.to_blob())
 
 
 def test_records_what_the_rings_bring_until_their_ends(bench: Bench) -> None:
