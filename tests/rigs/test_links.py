@@ -30,7 +30,7 @@ needs_link = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
 HEAD = """
 [rig]
 name = "{name}"
-drain_s = 90
+drain_s = 300
 
 [terminal]
 ip = "{ip}"
@@ -38,6 +38,21 @@ MSGPORT = {port}
 DATAPORT = {data_port}
 """
 RIG = HEAD + camera_and_signal(1)
+FULL = """
+[pilots.p1]
+spool_bytes = 10_000_000_000
+backfill_mb_s = 100
+
+[pilots.p1.streams.cam]
+source = "synthetic:camera"
+shape = [480, 640, 3]
+rate = 120
+
+[pilots.p1.streams.sig]
+source = "synthetic:signal"
+channels = 32
+rate = 30_000
+"""
 PORTS = dict(zip(("port", "data_port"), free_ports(), strict=False))
 RELAYED = dict(zip(("port", "data_port"), free_ports(), strict=False))
 
@@ -74,15 +89,17 @@ def linked(folder: Path, link: Link, name: str, duration_s: float, text: str = R
         yield rig
 
 
-def assert_whole(rig: RunningRig, seconds: float) -> dict[str, Any]:
+def assert_whole(
+    rig: RunningRig, seconds: float, rates: tuple[int, int] = (30, 1000), timeout_s: float = 150.0
+) -> dict[str, Any]:
     """The run ended balanced, with nothing dropped or pending, and its files hold it."""
-    result = rig.finish(150)
+    result = rig.finish(timeout_s)
     assert rig.process.returncode == 0, f"{rig.said}\n{result}"
     for name, row in result["streams"].items():
         assert row["produced"] == row["stored"], (name, row, rig.said)
         assert (row["dropped"], row["pending"], row["balanced"]) == ({}, 0, True), (name, row)
-    assert result["streams"]["p1.cam"]["produced"] >= 27 * seconds
-    assert result["streams"]["p1.sig"]["produced"] >= 900 * seconds
+    for stream, rate in zip(("p1.cam", "p1.sig"), rates, strict=True):
+        assert result["streams"][stream]["produced"] >= 0.9 * rate * seconds
     check = pipeline("verify", str(rig.recording))
     assert check.returncode == 0, check.stdout
     streams: dict[str, Any] = result["streams"]
@@ -111,6 +128,19 @@ def test_a_link_that_is_cut_loses_nothing(tmp_path: Path, run_s: int, cut_s: int
         link.lose(0)
         assert_whole(rig, run_s)
         assert [event for event in rig.events() if event["kind"] == "backfilled"]
+
+
+@needs_link
+@pytest.mark.stress
+@pytest.mark.timeout(900)
+def test_a_link_that_is_cut_for_a_minute_at_full_rate_loses_nothing(tmp_path: Path) -> None:
+    """640 x 480 x 3 at 120 Hz and 32 channels at 30 kHz: some 5 GB come out of the spool; 20 GB of disk are needed."""
+    with Link() as link, linked(tmp_path, link, "full", 150, text=HEAD + FULL) as rig:
+        time.sleep(30)  # the times of the experiment, not waits for conditions
+        link.lose(100)
+        time.sleep(60)
+        link.lose(0)
+        assert_whole(rig, 150, rates=(120, 30_000), timeout_s=500)
 
 
 @needs_link
