@@ -8,11 +8,13 @@ crash without an error.
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .errors import SegmentFormatError
 
@@ -25,7 +27,7 @@ SEQ: Final = "seq"
 TIME: Final = "time_ns"
 BLOCKS: Final = "blocks"
 
-BLOCK_ROW: Final = np.dtype(
+UNCHECKED_ROW: Final = np.dtype(
     [
         ("first_seq", "<u8"),
         ("time_ns", "<i8"),
@@ -37,6 +39,8 @@ BLOCK_ROW: Final = np.dtype(
     ]
 )
 """One row per block, that is per chunk of `data`; `crc` is the wire's, over times and payload as they came."""
+BLOCK_ROW: Final = np.dtype([*UNCHECKED_ROW.descr, ("check", "<u4")])
+"""With the CRC-32 of the row itself: what it alone says of times, codec and length is found when it is damaged."""
 BLOCK_ROWS_PER_CHUNK: Final = 256
 ITEMS_PER_CHUNK: Final = 2048
 """Chunk of `seq` and `time_ns`: 16 KiB, little to rewrite at each flush."""
@@ -47,6 +51,21 @@ AS_WRITTEN: Final = 0
 """Filter mask of a chunk that went through the filter."""
 FILTER_SKIPPED: Final = 1
 """Filter mask of a chunk stored raw: readable without any plugin."""
+
+
+def checked(rows: NDArray[np.void]) -> NDArray[np.void]:
+    """Return rows of `UNCHECKED_ROW` with their checks, shape (n,)."""
+    made = np.zeros(len(rows), BLOCK_ROW)
+    for name in UNCHECKED_ROW.names or ():
+        made[name] = rows[name]
+    made["check"] = checks_of(rows)
+    return made
+
+
+def checks_of(rows: NDArray[np.void]) -> NDArray[np.uint32]:
+    """Return the check that belongs to each row, whatever it has; shape (n,)."""
+    size = UNCHECKED_ROW.itemsize
+    return np.array([zlib.crc32(row.tobytes()[:size]) for row in rows], np.uint32)
 
 
 def blosc_options(item_dtype: np.dtype[Any], chunk_bytes: int) -> tuple[int, ...]:

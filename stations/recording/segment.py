@@ -164,7 +164,7 @@ class SegmentFile:
             _extend(self._tables[layout.SEQ], np.arange(self.end - len(times), self.end, dtype="<u8"))
             _extend(self._tables[layout.TIME], times)
             self._times.clear()
-        _extend(self._tables[layout.BLOCKS], np.array(self._rows, layout.BLOCK_ROW))
+        _extend(self._tables[layout.BLOCKS], layout.checked(np.array(self._rows, layout.UNCHECKED_ROW)))
         self._rows.clear()
 
 

@@ -40,6 +40,8 @@ class Chunk:
     codec: str
     crc: int
     """As it came over the wire, over times (irregular streams only) and payload."""
+    is_row_whole: bool
+    """The block's row is as it was written."""
 
     @property
     def count(self) -> int:
@@ -117,6 +119,7 @@ class SegmentReader:
             payload,
             row["codec"].decode(errors="replace"),
             int(row["crc"]),
+            bool(self._intact[index]),
         )
 
     def read_chunk(self, item: int) -> tuple[int, bytes]:
@@ -147,9 +150,9 @@ class SegmentReader:
         return items[: chunk.count]
 
     def is_whole(self, chunk: Chunk) -> bool:
-        """Whether times and payload are bit for bit what came over the wire."""
+        """Whether times and payload are bit for bit what came over the wire, and the row is as it was written."""
         times = b"" if self.head.regular else chunk.times.astype("<i8").tobytes()
-        return checksum(times, chunk.payload) == chunk.crc
+        return chunk.is_row_whole and checksum(times, chunk.payload) == chunk.crc
 
     def __iter__(self) -> Iterator[Chunk]:
         return (self.chunk(index) for index in range(len(self.rows)))
@@ -184,6 +187,8 @@ class SegmentReader:
         names = [layout.DATA, *((layout.SEQ, layout.TIME) if self.head.per_item else ())]
         lengths = [self._file[name].shape[0] for name in names]
         rows = self._file[layout.BLOCKS][:]
+        rows = rows if rows.dtype == layout.BLOCK_ROW else layout.checked(rows)
+        self._intact = rows["check"] == layout.checks_of(rows)
         ends = np.cumsum(rows["count"].astype(np.int64))
         follows = rows["first_seq"].astype(np.int64) + rows["count"] == self.head.first + ends
         whole = (rows["count"] > 0) & (rows["count"] <= self.head.block_items) & follows & (ends <= min(lengths))
@@ -191,8 +196,9 @@ class SegmentReader:
         items = int(ends[keep - 1]) if keep else 0
         trimmed = max(lengths) - items
         # Only a killed writer leaves rows that are still empty, or datasets of different lengths.
-        wrong = keep < len(rows) and rows["count"][keep] > 0 and not follows[keep]
-        damage = f"row {keep} of {layout.BLOCKS!r} does not follow the one before" if wrong else ""
+        wrong = keep < len(rows) and any(rows[keep].tobytes()) and not (follows[keep] and self._intact[keep])
+        row = f"row {keep} of {layout.BLOCKS!r} (item {self.head.first + items})"
+        damage = f"{row} is damaged or does not follow the one before" if wrong else ""
         if not damage and trimmed and not self.was_killed:
             damage = f"{trimmed} items are not in every dataset, though the file was closed"
         return rows[:keep], trimmed, damage
@@ -223,6 +229,6 @@ def _check_sizes(head: SegmentHead, file: h5py.File, path: Path) -> np.dtype[Any
     if not 0 < block_bytes <= MAX_BLOCK_BYTES:
         raise SegmentFormatError(f"a block of {head.block_items} items of shape {head.shape}, dtype {dtype}")
     rows = file[layout.BLOCKS]
-    if rows.dtype != layout.BLOCK_ROW or rows.nbytes > path.stat().st_size + _SPARE_BYTES:
+    if rows.dtype not in (layout.BLOCK_ROW, layout.UNCHECKED_ROW) or rows.nbytes > path.stat().st_size + _SPARE_BYTES:
         raise SegmentFormatError(f"{layout.BLOCKS!r} claims {rows.nbytes} bytes of {rows.dtype}")
     return dtype

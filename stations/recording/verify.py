@@ -137,7 +137,7 @@ def _check_chunk(segment: SegmentReader, chunk: Chunk, times: list[int], found: 
     if not times:
         times += [int(chunk.times[0]), int(chunk.times[-1])]
     if not segment.is_whole(chunk):
-        found.bad_items.append(_bad(segment, chunk.first, f"block of {chunk.count} items fails its CRC"))
+        found.bad_items.append(_bad(segment, chunk.first, f"block of {chunk.count} items, or its row, fails its CRC"))
         return
     kind = (segment.head.meta or {}).get("selfcheck")
     if kind is not None and scale_of(chunk.codec) == 1:

@@ -113,6 +113,21 @@ def test_nothing_follows_a_short_block(tmp_path: Path) -> None:
     segment.close()
 
 
+def test_a_file_whose_rows_have_no_check_is_read(tmp_path: Path) -> None:
+    """As they were before rows had one: every chunk is whole by the wire's CRC."""
+    made = MadeStream()
+    write(tmp_path / "a.h5", made, 5)
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        rows = file["blocks"][:]
+        del file["blocks"]
+        names = list(layout.UNCHECKED_ROW.names or ())
+        file["blocks"] = np.array([tuple(row[names]) for row in rows], layout.UNCHECKED_ROW)
+
+    with SegmentReader(tmp_path / "a.h5") as segment:
+        assert rows.tolist() == segment.rows.tolist()
+        assert all(segment.is_whole(chunk) for chunk in segment)
+
+
 def test_readme_shows_the_format() -> None:
     """Every dataset, field and attribute has its row in the README's tables."""
     readme = (Path(__file__).parents[2] / "stations" / "README.md").read_text()

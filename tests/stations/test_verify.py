@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+import re
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -32,10 +34,10 @@ def record(folder: Path, *, skip: int = 0, reason: str = "") -> None:
     session.close()
 
 
-def flip(path: Path, at: int) -> None:
+def flip(path: Path, at: int, bit: int = 0x10) -> None:
     """Change one bit on the disk."""
     content = bytearray(path.read_bytes())
-    content[at] ^= 0x10
+    content[at] ^= bit
     path.write_bytes(content)
 
 
@@ -76,6 +78,47 @@ def test_flipped_byte_is_found_and_named(tmp_path: Path, stream: str, dataset: s
     assert not report.ok
     assert [stream] == [name for name, found in report.streams.items() if not found.ok]
     assert (path.name, item) == (report.streams[stream].bad_items[0].file, report.streams[stream].bad_items[0].sequence)
+
+
+KINDS = (
+    MadeStream(CAM),
+    MadeStream(EPHYS, shape=(8,), dtype="<i2", block_items=16, rate=1000),
+    MadeStream(CAM, shape=(2,), dtype="<f8", block_items=4, regular=False),
+)
+SEEDS = [*range(3), *(pytest.param(seed, marks=pytest.mark.stress) for seed in range(3, 33))]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_byte_that_changed_anywhere_in_a_dataset_names_stream_and_item(tmp_path: Path, seed: int) -> None:
+    """Ten bytes of each dataset, one after the other: of compressed and raw chunks, and of every field of a row."""
+    chance, made = random.Random(seed), KINDS[seed % len(KINDS)]
+    session = SessionRecorder(tmp_path / "a", "demo")
+    for block in made.blocks(0, 96):
+        session.store(block if chance.random() < 0.5 else made.block(block.header.first, codec="raw"), made.spec)
+    session.close()
+    (path,) = (tmp_path / "a").glob("*.h5")
+    with h5py.File(path, "r") as file:
+        datasets = list(file)
+    for dataset in datasets * 10:
+        size = made.spec.block_items if dataset in ("data", "blocks") else 1
+        row = chance.randrange(96 // size)
+        place, width = place_of(path, dataset, row * (size if dataset == "data" else 1)), width_of(path, dataset, row)
+        at, bit = place + chance.randrange(width), 1 << chance.randrange(8)
+        flip(path, at, bit)
+        found = verify(tmp_path / "a").streams[made.spec.stream]
+        flip(path, at, bit)
+
+        told = [str(what) for what in (*found.bad_items, *found.problems) if path.name in str(what)]
+        named = {int(number) for what in told for number in re.findall(r"item (\d+)", what)}
+        item = row * size
+        # Times of irregular items are checked with their block.
+        assert named & {item, item - item % made.spec.block_items}, (dataset, row, told)
+
+
+def width_of(path: Path, dataset: str, row: int) -> int:
+    """Return how many bytes a row has, of `data` the chunk."""
+    with h5py.File(path, "r") as file:
+        return int(file["blocks"][row]["payload_bytes"] if dataset == "data" else file[dataset].dtype.itemsize)
 
 
 @pytest.mark.parametrize("place", [lambda size: 0, lambda size: size // 3], ids=["signature", "middle"])
