@@ -49,6 +49,7 @@ class Chunk:
         return len(self.times)
 
 
+_PIECE_BYTES: Final = 65536
 _SPARE_BYTES: Final = 1024 * 1024
 """Rows that a file may claim beyond its size: chunks of them are allocated later than they are counted."""
 _UNREADABLE: Final = (OSError, LookupError, ValueError, TypeError, ArithmeticError, AttributeError, RuntimeError,
@@ -218,8 +219,14 @@ def open_file(path: Path) -> tuple[h5py.File, bool]:
 
 
 def is_empty(path: Path) -> bool:
-    """Whether a file has nothing but its name: it was begun, and power was lost before its first sync."""
-    return path.is_file() and not path.stat().st_size
+    """Whether a file has nothing but its name and zeros: it was begun, and power was lost before its first sync.
+
+    HDF5 sets a file's size before it writes; on ext4 the size may be on the disk before the bytes are.
+    """
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return all(piece.count(0) == len(piece) for piece in iter(lambda: file.read(_PIECE_BYTES), b""))
 
 
 def _check_sizes(head: SegmentHead, file: h5py.File, path: Path) -> np.dtype[Any]:

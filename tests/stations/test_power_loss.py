@@ -5,21 +5,19 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 from collections import defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
-from support.power_loss import DiskImage, SyncedOnly
-from support.recordings import START_NS, MadeStream, late, late_spec
+from support.durable_recording import MADE, Durable, from_line, record
+from support.power_loss import DiskImage, SyncedOnly, cut_power_on_ext4
 
-from pipeline import Message
-from pipeline.losses import SPOOLED
 from stations.recording import (
     RowsReader,
     SegmentFormatError,
@@ -31,24 +29,11 @@ from stations.recording import (
 )
 from stations.recording.ranges import Ranges
 from stations.recording.resume import open_file_of
-from stations.recording.rotation import Rotation
-from stations.rows_ring import Row
 
-CAM, EPHYS, ODD, ROWS = "pilot1.cam0", "pilot1.ephys", "pilot1.odd", "data/DATA"
-MADE = {
-    CAM: MadeStream(CAM),
-    EPHYS: MadeStream(EPHYS, shape=(8,), dtype="<i2", block_items=16, rate=1600),
-    ODD: MadeStream(ODD, shape=(2,), dtype="<f8", block_items=4, regular=False, rate=400),
-}
-CLOCK = ("box", 5, 7)
 RUNS = [(0, 3), *(pytest.param(seed, 20, marks=pytest.mark.stress) for seed in range(1, 31))]
 """Seed, and how many power losses are looked at beside the one after the end."""
 STEPS = 80
 """Blocks of each stream."""
-STEP_S = 0.01
-MAX_LOSS_S = 0.1
-Durable = dict[tuple[str, int], list[tuple[int, int]]]
-"""What was told to be on the disk: runs of sequences by stream and birth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,43 +42,6 @@ class Moment:
 
     told: Durable
     disk: DiskImage
-
-
-def durable_of(session: SessionRecorder) -> Durable:
-    return {
-        (recorder.stream, birth): list(ranges)
-        for recorder in session.recorders()
-        for birth, ranges in recorder.durable_ranges().items()
-    }
-
-
-def record(folder: Path, steps: int, chance: random.Random, tell: Callable[[Durable], None]) -> None:
-    """Record blocks, rows, gaps and what comes late of them; tell after each step what is durable."""
-    rotation = Rotation(segment_s=chance.choice((0.05, 0.11, 0.3)))
-    session = SessionRecorder(folder, "demo", max_loss_s=MAX_LOSS_S, rotation=rotation)
-    for step in range(steps):
-        store(session, step)
-        session.tick(step * STEP_S)
-        tell(durable_of(session))
-    session.close()
-    tell(durable_of(session))
-
-
-def store(session: SessionRecorder, step: int) -> None:
-    """Store one block of each stream and a row; of the images every twentieth comes ten steps late."""
-    for made in MADE.values():
-        size = made.spec.block_items
-        if made.spec.stream != CAM or step % 20 != 9:
-            lost = (1, SPOOLED) if made.spec.stream == CAM and step % 20 == 10 else (0, "")
-            session.store(made.block(step * size, lost=lost[0], lost_reason=lost[1]), made.spec)
-    if step % 20 == 19:
-        session.backfill(late(MADE[CAM].block(step - 10)), late_spec(MADE[CAM]))
-    message = Message(to="_T", key="DATA", value={"trial": step}, id=str(step), sender="pilot1.task")
-    session.row("DATA").store(
-        Row("DATA", step, START_NS + round(step * STEP_S * 1e9), tuple(message.serialize())), 7, CLOCK
-    )
-    if step % 4 == 0:
-        session.row("DATA").flush()
 
 
 def moments_of(folder: Path, steps: int, seed: int) -> list[Moment]:
@@ -200,3 +148,17 @@ def test_nothing_that_was_durable_is_missing_after_a_power_loss_at_any_moment(
             chance.choice((assert_recovered, assert_goes_on))(folder, moment.told)
         shutil.rmtree(top)
     assert max(closed) > 10, closed
+
+
+@pytest.mark.stress
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("mkfs.ext4"), reason="only root mounts a disk image")
+@pytest.mark.parametrize("seed", range(30))
+def test_nothing_that_was_durable_is_missing_on_ext4(tmp_path: Path, seed: int) -> None:
+    """What a real file system has sent to its disk at a moment, mounted anew."""
+    chance = random.Random(seed)
+    lines = cut_power_on_ext4(tmp_path, ("support.durable_recording", "sub/rec", str(seed)), chance.uniform(0.5, 3))
+    folder, told = tmp_path / "found" / "sub" / "rec", from_line(lines[-1])
+    assert told
+    closed, _ = assert_safe(folder, told)
+    assert closed
+    chance.choice((assert_recovered, assert_goes_on))(folder, told)

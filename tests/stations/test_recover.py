@@ -117,3 +117,23 @@ def test_single_file_can_be_recovered(killed: tuple[Path, int]) -> None:
     assert [f"{EPHYS}_part-000.h5"] == [file.file for file in report.files]
     with pytest.raises(OSError, match="already open for write"):
         h5py.File(folder / f"{CAM}_part-000.h5", "r")
+
+
+@pytest.mark.parametrize("content", [b"", bytes(100_000)], ids=["nothing", "zeros"])
+def test_a_file_whose_content_a_power_loss_took_is_named_and_removed(tmp_path: Path, content: bytes) -> None:
+    """`verify` says what it is, a recorder that goes on takes the next number, `recover` leaves the others."""
+    made = MadeStream(CAM)
+    dead = SessionRecorder(tmp_path / "a", "demo")
+    dead.store(made.block(0), made.spec)
+    dead.close()
+    (tmp_path / "a" / f"{CAM}_part-001.h5").write_bytes(content)
+
+    session = SessionRecorder(tmp_path / "a", "demo", resume=True)
+    session.store(made.block(1), made.spec)
+    session.close()
+    (problem,) = verify(tmp_path / "a").streams[CAM].problems
+
+    assert f"{CAM}_part-001.h5: is empty: power was lost before its first sync" == problem
+    assert ["plain", "removed", "plain"] == [file.outcome for file in recover(tmp_path / "a").files]
+    assert verify(tmp_path / "a").ok
+    assert [0, 1] == [item.sequence for item in Recording(tmp_path / "a")[CAM].items()]

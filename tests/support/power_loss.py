@@ -4,15 +4,31 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import stat
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from signal import SIGSTOP
+
+from support.children import ROOT
+from support.waiting import eventually
 
 LONGEST_SYNC_S = 0.002
+DISK_MB = 256
+ON_EXT4 = """
+set -e
+mount -o loop,commit=600 "$1" "$2"
+cd "$2"
+shift 2
+exec "$@"
+"""
+"""Its journal is written when somebody syncs, and not every five seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,3 +101,45 @@ class SyncedOnly:
             else:
                 self._files[about.st_ino] = content
         self._on_synced()
+
+
+def cut_power_on_ext4(folder: Path, command: tuple[str, ...], after_s: float) -> list[str]:
+    """Run a module on a file system of its own, and look at what is on that disk at a moment.
+
+    Args:
+        folder: gets `found`, what the file system holds when it is mounted again.
+        command: module and arguments; its folder is the file system's top.
+        after_s: the moment, seconds after its first line.
+
+    Returns:
+        The lines that it had said by then.
+    """
+    image, copy, mount, found = (folder / name for name in ("disk", "copy", "mount", "found"))
+    mount.mkdir()
+    found.mkdir()
+    with image.open("wb") as disk:
+        disk.truncate(DISK_MB * 1_000_000)
+    subprocess.run(["mkfs.ext4", "-q", "-F", str(image)], check=True)
+    within = ["unshare", "-m", "sh", "-c"]
+    module = [*within, ON_EXT4, "sh", str(image), str(mount), sys.executable, "-m", *command]
+    paths = os.pathsep.join((str(ROOT), str(ROOT / "tests")))
+    with (folder / "said").open("w") as said:
+        process = subprocess.Popen(module, stdout=said, env=os.environ | {"PYTHONPATH": paths})
+    try:
+        assert eventually(lambda: (folder / "said").stat().st_size, 20)
+        time.sleep(after_s)  # the moment is what is tried out
+        process.send_signal(SIGSTOP)
+        assert eventually(lambda: _is_still(process.pid))
+        shutil.copyfile(image, copy)
+    finally:
+        process.kill()
+        process.wait()
+    script = 'mount -o loop "$1" "$2" && cp -r "$2/." "$3"'
+    subprocess.run([*within, script, "sh", str(copy), str(mount), str(found)], check=True)
+    return [line for line in (folder / "said").read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+
+def _is_still(pid: int) -> bool:
+    """Whether no thread of a stopped process is still in a system call."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return all((task / "stat").read_text().rpartition(")")[2].split()[0] == "T" for task in tasks)
