@@ -90,7 +90,12 @@ class SpoolFile:
         self.size = 0
         self.fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
         body = msgspec.msgpack.encode(head)
-        self._append([MAGIC, *_record(_HEAD, [_CRC.pack(zlib.crc32(body)) + body, b"", b""])])
+        try:
+            self._append([MAGIC, *_record(_HEAD, [_CRC.pack(zlib.crc32(body)) + body, b"", b""])])
+        except OSError:
+            os.close(self.fd)
+            path.unlink()
+            raise
 
     def append(self, block: Block) -> SpoolRecord:
         """Write one block; it is durable after the next sync.

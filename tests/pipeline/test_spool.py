@@ -86,6 +86,20 @@ def test_a_full_disk_refuses_and_leaves_no_torn_record(tmp_path: Path) -> None:
     assert ([0, 4, 12], []) == ([record.first for record in records], damages)
 
 
+def test_a_disk_without_room_for_the_first_block_leaves_no_file_and_no_descriptor(tmp_path: Path) -> None:
+    """However often it is tried."""
+    with closing(open_spool(tmp_path)) as spool:
+        run = spool.run("/rec/1", SPEC)
+        with disk_full_at(10):
+            assert not spool.put(run, block_of(0))
+            descriptors = len(list(Path("/proc/self/fd").iterdir()))
+            assert not any(spool.put(run, block_of(first)) for first in range(4, 40, BLOCK))
+            assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
+        assert [] == list(tmp_path.glob("*.spool"))
+        assert spool.put(run, block_of(40))
+        assert [*range(40, 44)] == spooled_items(run)
+
+
 @pytest.mark.parametrize("cut", [1, 10, 100])
 def test_a_machine_that_died_while_writing_costs_the_last_record_only(tmp_path: Path, cut: int) -> None:
     """A torn tail is the end of the file, not damage."""
