@@ -5,6 +5,8 @@ R1  Passes: each begins with OPEN, tells the spooled blocks in rising order with
 R2  That it arrived is not enough: what is not durable `patience` after its pass is sent again in the next, and the
     recorder passes over what it has.  So every item is stored once, whoever dies.
 R3  A hole is LIVE (those items go by the live stream), or DAMAGED (the spool's file no longer holds them).
+R4  While the disk of its recording is full nothing is sent: a pass that runs is ended.  Where nobody says any more
+    whether it is, it is tried again `PATIENCE_S` later, then ever later, up to `MOST_PATIENCE_S`.
 
     IDLE ──link up, something is due──► OPENING ──Opened──► OPEN ──END acked──► IDLE
       ▲                                    │ Refused          │
@@ -93,6 +95,8 @@ class Backfill:
         self._opening = 0
         self._retry_at = 0.0
         self._patience = PATIENCE_S
+        self._held_until = 0.0
+        self._hold_s = PATIENCE_S / 2
         self._end_is_sent = False
         self._quiet_since: float | None = None
         self._cost = self.spec.slot_bytes
@@ -137,18 +141,29 @@ class Backfill:
             self.refusal = message.reason
             self._go_idle(now + RETRY_S)
 
+    def hold(self, now: float, *, is_full: bool) -> None:
+        """Hear whether the disk of the recording is full (R4)."""
+        if is_full:
+            if now >= self._held_until:
+                self._hold_s = min(2 * self._hold_s, MOST_PATIENCE_S)
+            self._held_until = now + self._hold_s
+        elif now < self._held_until:
+            self._held_until, self._hold_s, self._patience = 0.0, PATIENCE_S / 2, PATIENCE_S
+            self._retry_at = 0.0
+
     def step(self, now: float) -> Open | Refill | None:
         """Return what to do next, None if nothing now; a `Refill` counts only when the shell says `done`."""
+        is_held = now < self._held_until
         if self.state is BackfillState.IDLE:
-            return self._open(now) if self._is_up else None
+            return self._open(now) if self._is_up and not is_held else None
         if self.state is BackfillState.OPENING or self._end_is_sent or not self.allowance.can_spend(self._cost):
             return None
-        record = self.run.at(self.told)
+        record = None if is_held else self.run.at(self.told)
         if record is not None:
             self._quiet_since = None
             return self._refill(record)
         self._quiet_since = now if self._quiet_since is None else self._quiet_since
-        if now - self._quiet_since < QUIET_S:
+        if now - self._quiet_since < QUIET_S and not is_held:
             return None
         return Refill(None, self.told, 0, "", self._origin, self._flags(self.told) | BlockFlag.END)
 

@@ -26,7 +26,7 @@ from .notify import Notices
 from .wakeup import Wakeup
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from shm import Counters
 
@@ -157,9 +157,21 @@ class Forwarder:
         """Return where every stream stands."""
         return self._call(lambda: {name: report_of(feed) for name, feed in self._feeds.items()})
 
-    def durable(self, run: str, ranges: Mapping[str, Mapping[int, list[tuple[int, int]]]]) -> None:
-        """Take what a recording holds on its disk: ranges of sequences, by stream and birth."""
-        self._call(lambda: self._durable(run, ranges))
+    def durable(
+        self, run: str, ranges: Mapping[str, Mapping[int, list[tuple[int, int]]]], full: Collection[str] = ()
+    ) -> None:
+        """Take what a recording holds on its disk.
+
+        Args:
+            run: the recording.
+            ranges: of sequences, by stream and birth.
+            full: streams of which its disk takes no more now: the spool keeps them, and nothing is backfilled.
+        """
+        self._call(lambda: self._durable(run, ranges, full))
+
+    def kept(self) -> dict[str, dict[int, list[tuple[int, int]]]]:
+        """Return what the spool holds of the runs that go on: ranges of sequences, by stream and birth."""
+        return self._call(lambda: {name: feed.kept() for name, feed in self._feeds.items()})
 
     @property
     def is_linked(self) -> bool:
@@ -263,13 +275,17 @@ class Forwarder:
         may_send = not any(feed.wants_link for feed in self._feeds.values())
         return self._backfiller.step(self._socket, now, may_send=may_send)
 
-    def _durable(self, run: str, ranges: Mapping[str, Mapping[int, list[tuple[int, int]]]]) -> None:
+    def _durable(
+        self, run: str, ranges: Mapping[str, Mapping[int, list[tuple[int, int]]]], full: Collection[str]
+    ) -> None:
+        now = time.monotonic()
         for stream, births in ranges.items():
-            for birth, runs in births.items():
-                if stream in self._feeds and runs:
-                    self._feeds[stream].durable(run, birth, max(end for _, end in runs))
-                if self._backfiller is not None:
-                    self._backfiller.durable(run, stream, birth, runs)
+            is_full = stream in full
+            if stream in self._feeds:
+                self._feeds[stream].durable(run, births, is_full=is_full)
+            if self._backfiller is not None:
+                self._backfiller.durable(run, stream, births)
+                self._backfiller.hold(run, stream, now, is_full=is_full)
 
     def _receive(self, now: float) -> None:
         while self._socket is not None and (frames := self._socket.receive()) is not None:

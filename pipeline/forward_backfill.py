@@ -20,7 +20,7 @@ from .errors import BlockError
 from .spool_file import read_record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from .channel import Word
     from .spool import Spool
@@ -47,6 +47,8 @@ class Backfiller:
         self._spool = spool
         self._budget = Budget(rate_bytes_s)
         self._machines: dict[str, Backfill] = {}
+        self._full: set[tuple[str, str]] = set()
+        """(run, stream) whose recording takes nothing, as it said last."""
         self._is_up = False
         self._look_at = 0.0
         self.items: dict[str, int] = {}
@@ -72,15 +74,23 @@ class Backfiller:
                 log.warning("%s: the Terminal refuses it: %s", machine.spec.stream, message.reason)
             machine.refused(message, now)
 
-    def durable(self, run: str, stream: str, birth: int, ranges: Iterable[tuple[int, int]]) -> None:
+    def durable(self, run: str, stream: str, births: Mapping[int, Iterable[tuple[int, int]]]) -> None:
         """Forget what the recording holds."""
-        self._spool.forget(run, stream, birth, ranges)
+        for birth, ranges in births.items():
+            self._spool.forget(run, stream, birth, ranges)
+
+    def hold(self, run: str, stream: str, now: float, *, is_full: bool) -> None:
+        """Hear whether the disk of a recording takes a stream."""
+        (self._full.add if is_full else self._full.discard)((run, stream))
+        machine = self._machines.get(backfill_of(stream))
+        if machine is not None and machine.run.head.run == run:
+            machine.hold(now, is_full=is_full)
 
     def step(self, socket: Socket, now: float, *, may_send: bool) -> int:
         """Do what is due; send blocks only if the live streams leave room; return how much was done."""
         if now >= self._look_at:
             self._look_at = now + LOOK_S
-            self._look_around()
+            self._look_around(now)
         self._spool.tick(now)
         if not may_send:
             return 0
@@ -90,18 +100,19 @@ class Backfiller:
         """Close the spool; what it holds stays."""
         self._spool.close()
 
-    def _look_around(self) -> None:
+    def _look_around(self, now: float) -> None:
         for name, machine in list(self._machines.items()):
             if machine.is_over:
                 del self._machines[name]
                 self._spool.drop(machine.run)
         for run in self._spool:
             if run and backfill_of(run.head.spec.stream) not in self._machines:
-                self._begin(run)
+                self._begin(run, now)
 
-    def _begin(self, run: SpoolRun) -> None:
+    def _begin(self, run: SpoolRun, now: float) -> None:
         machine = Backfill(run)
         machine.link(self._is_up)
+        machine.hold(now, is_full=(run.head.run, run.head.spec.stream) in self._full)
         self._machines[machine.spec.stream] = machine
         log.info("backfill of %r begins", run)
 

@@ -25,6 +25,8 @@ from .reduction import is_image
 from .ring_cutter import RingCutter
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from .block import Block
     from .forward_effects import Cut
     from .spool import Spool
@@ -97,6 +99,8 @@ class Feed:
         self._spool = spool if options.lossless else None
         self._spool_run: SpoolRun | None = None
         self._run = ""
+        self._is_full: bool | None = None
+        """The recording of this run takes nothing now; None while nobody tells of it."""
         self.ladder = None if options.lossless else Ladder()
         self._budget = Budget(options.max_bytes_s) if options.max_bytes_s is not None else None
         self.stream = stream
@@ -136,7 +140,7 @@ class Feed:
         """
         self.rescue()
         self._leave()
-        self._run = run
+        self._run, self._is_full = run, None
         self.is_running, self._is_stopping, self._stop_at = True, False, None
         self._origin = origin
         self._attach(now)
@@ -202,15 +206,23 @@ class Feed:
             if not isinstance(effect, Spill) or not self.spill(effect):
                 return
 
-    def durable(self, run: str, birth: int, end: int) -> None:
-        """Note that the recording holds everything below `end` of a birth."""
-        if self.machine is not None and run == self._run and birth == self.machine.spec.birth:
-            self.machine.durable(end)
+    def durable(self, run: str, births: Mapping[int, Sequence[tuple[int, int]]], *, is_full: bool) -> None:
+        """Note what the recording holds, by birth, and whether its disk takes no more."""
+        if run != self._run:
+            return
+        self._is_full = is_full
+        if self.machine is not None:
+            held = births.get(self.machine.spec.birth, ())
+            self.machine.durable(max((end for _, end in held), default=0), is_full=is_full)
 
     @property
     def pending(self) -> int:
         """Items of this run that are in the spool."""
         return self._spool.pending(self.stream, self._run) if self._spool is not None else 0
+
+    def kept(self) -> dict[int, list[tuple[int, int]]]:
+        """Return what of this run is in the spool, by birth; costs a look at every block."""
+        return self._spool.kept(self.stream, self._run) if self._spool is not None else {}
 
     @property
     def wants_link(self) -> bool:
@@ -337,6 +349,8 @@ class Feed:
         self._seen = (reader.epoch, reader.published)
         self._is_replaced = False
         self.machine.link(self._link_is_up, now)
+        if self._is_full is not None:
+            self.machine.durable(0, is_full=self._is_full)
         if self._is_stopping:
             self.machine.stop(reader.published if self._stop_at is None else self._stop_at)
 

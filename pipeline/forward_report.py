@@ -52,6 +52,8 @@ class ForwardReport:
     """Items of this run that the spool keeps until the recording has them."""
     rung: Rung = FULL
     """What goes of a stream that need not be whole."""
+    is_settled: bool = True
+    """All that was sent is durable, or the spool has it as far as it could."""
 
 
 class ForwardMeter:
@@ -106,4 +108,5 @@ def report_of(feed: Feed) -> ForwardReport:
         machine.spec.birth,
         feed.pending,
         feed.ladder.rung if feed.ladder is not None else FULL,
+        machine.is_settled,
     )

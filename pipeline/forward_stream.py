@@ -12,7 +12,8 @@ F4  A stream whose link is down keeps `keep` items of the ring, then gives up it
 F5  The run is over when the Terminal has its END, not when it was sent.
 F6  What is given up goes into the spool, if there is one; on the wire it is a loss of reason `spooled`, and its
     backfill is another stream's business.  What was sent and is not durable goes there first, without being lost: a
-    link that is silent may have lost it, or a recorder that is dead never had it.
+    link that is silent may have lost it, or a recorder that is dead never had it.  While the recorder's disk is full
+    that is everything, at once; what is not sent yet goes its way to whoever looks.
 F7  A stream that need not be whole is thinned out by a ladder rather than cut off (`ladder`), and has no more on its
     way than keeps it young: a step is judged by what went after it.
 F8  The ring keeps what is not durable in the recording, as far as a quarter of it: a Terminal whose rings are gone gets
@@ -34,6 +35,7 @@ from .block import BlockFlag
 from .channel import Open
 from .credit import Allowance, young_blocks
 from .forward_effects import Cut, ForwardState, RingState, Spill
+from .in_flight import InFlight
 from .losses import LAPPED, LINK, SPOOL_FULL, SPOOLED, LossLog
 from .patience import Patience
 
@@ -96,8 +98,9 @@ class ForwardStream:
         self._durable = start
         self._is_durable_told = False
         """Somebody says what is durable; else what was acknowledged must do."""
-        self._flying: deque[Cut] = deque()
-        """Blocks of items that were sent and are not safe yet."""
+        self._is_full = False
+        """The recording takes nothing: its disk is full."""
+        self._flying = InFlight()
         self._spilled_to = start
         """Below this everything that is not safe yet is in the spool, or lost."""
         self._spill_to: int | None = None
@@ -132,18 +135,27 @@ class ForwardStream:
     @property
     def _arrived(self) -> int:
         """First sequence that has not come as far as anybody tells: into the recording's files, or to the Terminal."""
-        return min(self._durable, self.acked) if self._is_durable_told else self.acked
+        return self._durable if self._is_durable_told else self.acked
 
     @property
     def is_waiting(self) -> bool:
         """Whether blocks of it could leave if the link, or its budget, took more."""
         return self.state is ForwardState.OPEN and not self._may_send
 
-    def durable(self, end: int) -> None:
-        """Everything below `end` that was not lost is in the recording's files."""
+    @property
+    def is_settled(self) -> bool:
+        """Whether a recorder that fails now could cost nothing: all that was sent is durable, or was offered the spool.
+
+        Without a spool, or anybody who tells what is durable, there is nothing to wait for.
+        """
+        is_insured = self._spooled is not None and self._is_durable_told
+        return not is_insured or self._flying.end <= max(self._arrived, self._spilled_to)
+
+    def durable(self, end: int, *, is_full: bool = False) -> None:
+        """Everything below `end` that was not lost is in the recording's files; which take no more if `is_full`."""
         self._durable = max(self._durable, end)
-        self._is_durable_told = True
-        self._land(self._arrived)
+        self._is_durable_told, self._is_full = True, is_full
+        self._flying.land(self._arrived)
 
     def abandon(self) -> None:
         """Give up whatever is not durable: the process ends, or the run."""
@@ -202,7 +214,8 @@ class ForwardStream:
         if self.acked <= message.next <= self.told:
             self.acked = message.next
             self.losses.settle(message.next)
-            self._land(self._arrived)
+            if self._is_durable_told:
+                self._flying.land(self._arrived)
         if message.ended and self._end_is_sent:
             self.has_ended, self.state = True, ForwardState.FINISHED  # F5
 
@@ -215,8 +228,10 @@ class ForwardStream:
 
     def step(self, ring: RingState, now: float) -> Open | Cut | Spill | None:
         """Return what to do next, None if nothing now.  A `Cut` counts only when the shell says `done`."""
-        if self.is_finished:
-            return None
+        self._flying.land(ring.oldest)
+        insured = self._insure() if self._is_full else None
+        if insured is not None or self.is_finished:
+            return insured
         self.is_over_budget = self._budget is not None and not self._budget.allows(now)
         self._note_epoch(ring)
         self._note_lapped(ring)
@@ -240,7 +255,7 @@ class ForwardStream:
     def _may_send(self) -> bool:
         if self.is_over_budget or not self.allowance.can_spend(self._cost):
             return False
-        return self.ladder is None or sum(cut.first >= self.acked for cut in self._flying) < self._young
+        return self.ladder is None or self._flying.beyond(self.acked) < self._young
 
     def _tell_ladder(self, ladder: Ladder, now: float) -> None:
         """Tell of a loss, unless the link is still full of what went before the last step."""
@@ -262,8 +277,7 @@ class ForwardStream:
         self.told = self.sent = cut.first + cut.count
         if not cut.count and not cut.flags & BlockFlag.END:
             self.sent = self.losses.run_end(self.told)
-        if cut.count:
-            self._flying.append(cut)
+        self._flying.add(cut)
         self.allowance.spend(self._cost)
         self._end_is_sent = bool(cut.flags & BlockFlag.END)
 
@@ -357,14 +371,9 @@ class ForwardStream:
 
     def _spill(self, ring: RingState, spooled: SpoolRun) -> Spill | None:
         """Return the next block to spill, None while it is not whole."""
-        for cut in self._flying:
-            end = cut.first + cut.count
-            if (
-                end > self._spilled_to
-                and cut.first >= ring.oldest
-                and spooled.covered(cut.first, end) != [(cut.first, end)]
-            ):
-                return Spill(replace(cut, flags=BlockFlag.NONE, lost=0, lost_reason=""))
+        insured = self._insure()
+        if insured is not None:
+            return insured
         top, is_limit = self._top(ring)
         while True:
             count = min(top - self.sent, self.spec.block_items)
@@ -374,6 +383,12 @@ class ForwardStream:
             if spooled.covered(self.sent, end) != [(self.sent, end)]:
                 return Spill(self._cut(self.sent, count, BlockFlag.NONE, None))
             self._lose(end, SPOOLED)  # spilled before the link broke
+
+    def _insure(self) -> Spill | None:
+        """Return the next block to spill of those that were sent."""
+        after = max(self._arrived, self._spilled_to)
+        cut = self._flying.next(after, self._spooled) if self._spooled is not None else None
+        return Spill(replace(cut, flags=BlockFlag.NONE, lost=0, lost_reason="")) if cut is not None else None
 
     def _drop(self, ring: RingState, sequence: int, reason: str) -> None:
         """Give up whole blocks until `sequence` is reached, never beyond what is published or must be cut (F2)."""
@@ -394,13 +409,8 @@ class ForwardStream:
         self.losses.add(self.sent, end, reason)
         self.sent = max(self.sent, end)
 
-    def _land(self, sequence: int) -> None:
-        """Blocks below `sequence` are safe."""
-        while self._flying and self._flying[0].first < sequence:
-            self._flying.popleft()
-
     def _rewind(self, sequence: int) -> None:
-        self._flying.clear()
+        self._flying.rewind(sequence)
         self.losses.settle(min(sequence, self.told))
         self.losses.discard_below(sequence)
         self.told = sequence

@@ -135,6 +135,11 @@ class Spool:
         """Return the items of a stream that are kept, of one run or of all."""
         return sum(found.items for key, found in self._runs.items() if key[1] == stream and run in (None, key[0]))
 
+    def kept(self, stream: str, run: str) -> dict[int, list[tuple[int, int]]]:
+        """Return the ranges of items that are kept of a run of a stream, by birth."""
+        found = {key[2]: held for key, held in self._runs.items() if key[:2] == (run, stream)}
+        return {birth: ranges for birth, held in found.items() if (ranges := held.ranges())}
+
     def close(self) -> None:
         """Sync and close; everything stays, but for a folder that holds nothing."""
         self._sync_at = 0.0

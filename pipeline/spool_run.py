@@ -76,6 +76,10 @@ class SpoolRun:
                 runs.append((a, b))
         return runs
 
+    def ranges(self) -> list[tuple[int, int]]:
+        """Return all runs that are kept."""
+        return self.covered(self._records[0].first, self._records[-1].end) if self._records else []
+
     def forget(self, ranges: Iterable[tuple[int, int]]) -> list[Path]:
         """Take out the records that lie in ``[first, end)`` ranges; return the files that hold nothing more."""
         emptied: list[Path] = []

@@ -19,6 +19,7 @@ from pipeline.losses import DAMAGED, LIVE
 from pipeline.spool_run import SpoolRun
 
 PLENTY = 2**40
+HAPPENINGS = ("spool", "up", "down", "pass", "record", "reboot", "restart", "full", "room")
 
 
 class Terminal:
@@ -184,7 +185,7 @@ def test_every_item_is_recorded_whatever_dies(data: st.DataObject) -> None:
             machine = Backfill(run)
             wanted: set[int] = set()
             for _ in range(data.draw(st.integers(1, 12))):
-                event = data.draw(st.sampled_from(["spool", "up", "down", "pass", "record", "reboot", "restart"]))
+                event = data.draw(st.sampled_from(HAPPENINGS))
                 now += data.draw(st.sampled_from([0.1, 3.0, 70.0]))
                 if event == "spool":
                     firsts = data.draw(st.lists(st.integers(0, 49).map(lambda n: n * BLOCK), unique=True, max_size=5))
@@ -201,6 +202,8 @@ def test_every_item_is_recorded_whatever_dies(data: st.DataObject) -> None:
                 elif event == "reboot":
                     machine.link(False)
                     terminal.lose_ring()
+                elif event in ("full", "room"):
+                    machine.hold(now, is_full=event == "full")
                 else:
                     spool.close()
                     spool = open_spool(folder)
@@ -217,3 +220,54 @@ def test_every_item_is_recorded_whatever_dies(data: st.DataObject) -> None:
             assert machine.is_over
         finally:
             spool.close()
+
+
+def test_while_the_recording_takes_nothing_nothing_is_sent(tmp_path: Path) -> None:
+    """A pass that runs is ended; as soon as the disk takes it again everything comes, from the beginning."""
+    with closing(open_spool(tmp_path)) as spool:
+        run = spool_blocks(spool, [0, 4, 8])
+        machine, terminal = Backfill(run), Terminal()
+        machine.link(True)
+        opening = machine.step(0.0)
+        assert isinstance(opening, Open)
+        machine.opened(terminal.opened(opening))
+        first = machine.step(0.0)
+        assert isinstance(first, Refill)
+        machine.done(first)
+        terminal.take(first)
+        machine.hold(0.1, is_full=True)
+        end = machine.step(0.1)
+        assert isinstance(end, Refill)
+        assert (None, True) == (end.record, bool(end.flags & BlockFlag.END))
+        machine.done(end)
+        machine.credited(msgspec.structs.replace(terminal.take(end), opening=machine._opening), 0.1)
+        for second in range(1, 100):  # it is told every second
+            spool_blocks(spool, [8 + 4 * second])
+            machine.hold(float(second), is_full=True)
+            assert machine.step(float(second)) is None
+        terminal.ring.clear()
+        machine.hold(100.0, is_full=False)
+        run_pass(machine, terminal, 100.0)
+        assert [(first, 4) for first in range(0, 408, 4)] == terminal.ring
+
+
+def test_a_recording_of_which_nobody_tells_is_tried_ever_more_patiently(tmp_path: Path) -> None:
+    """It is over, and its disk is full: each time somebody opens it, has no room, says so, and closes it."""
+    with closing(open_spool(tmp_path)) as spool:
+        machine, terminal, now, waits = Backfill(spool_blocks(spool, [0])), Terminal(), 0.0, []
+        machine.link(True)
+        for _ in range(6):
+            began = now
+            while not isinstance(effect := machine.step(now), Open):
+                assert effect is None
+                now += 0.5
+            waits.append(now - began)
+            machine.hold(now, is_full=False)  # before it was tried
+            machine.opened(terminal.opened(effect))
+            machine.hold(now, is_full=True)
+            end = machine.step(now)
+            assert isinstance(end, Refill)
+            machine.done(end)
+            machine.credited(msgspec.structs.replace(terminal.take(end), opening=machine._opening), now)
+        assert waits == sorted(waits)
+        assert (0.0, PATIENCE_S, MOST_PATIENCE_S) == (waits[0], waits[1], waits[-1])

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from support.spooling import SPEC, open_spool, spool_blocks
 from support.streams import STREAM, Wire, eventually, samples, signal_ring, wire, write
 
 from pipeline.backfill_name import PILOT, RUN, backfill_of
 from pipeline.block import Block
 from pipeline.forward import Forwarder
+from pipeline.forward_backfill import Backfiller
 from pipeline.losses import DAMAGED, LIVE, SPOOL_FULL, SPOOLED
 from pipeline.spool import Spool
 from shm import BlobReader, RingWriter, SegmentNotFoundError
@@ -207,3 +209,52 @@ def test_a_record_that_the_disk_damaged_is_told_as_lost(tmp_path: Path, caplog: 
         found = items_of(blocks_of(both, STREAM) + backfilled)
         assert lost(backfilled, DAMAGED) == 64 == ring.published - len(found)
         assert f"in the spool file {path}" in caplog.text
+
+
+def test_what_a_full_disk_does_not_take_is_kept_while_the_live_stream_goes_on(tmp_path: Path) -> None:
+    """Nothing is backfilled until there is room; then everything that was not durable comes."""
+    with spooling(tmp_path) as both, signal_ring(both.rig, slots=1024) as ring:
+        both.forwarder.start(STREAM, run="/rec/1")
+        write(ring, 256)
+        eventually(lambda: len(items_of(blocks_of(both, STREAM))) == 256)
+        both.forwarder.durable("/rec/1", {STREAM: {ring.birth: [(0, 64)]}}, full=[STREAM])
+        eventually(lambda: both.forwarder.state()[STREAM].pending == 192)
+        for _ in range(8):
+            write(ring, 64)
+            eventually(lambda: both.forwarder.state()[STREAM].acked == ring.published)
+        both.forwarder.stop(STREAM, ring.published)
+        both.eventually_finished()
+        eventually(lambda: both.forwarder.state()[STREAM].is_settled)
+        assert {STREAM: {ring.birth: [(64, ring.published)]}} == both.forwarder.kept()
+        assert blocks_of(both, backfill_of(STREAM)) == []
+        assert lost(blocks_of(both, STREAM), SPOOLED) == 0
+        both.forwarder.durable("/rec/1", {STREAM: {ring.birth: [(0, 64)]}})
+        backfilled = items_of(Taker(both).to_its_end())
+        assert set(backfilled) == set(range(64, ring.published))
+
+
+def test_a_ring_that_is_new_while_the_disk_is_full_is_kept_from_its_first_item(tmp_path: Path) -> None:
+    """Its birth is none that anybody told of."""
+    with spooling(tmp_path) as both:
+        both.forwarder.start(STREAM, run="/rec/1")
+        both.forwarder.durable("/rec/1", {STREAM: {}}, full=[STREAM])
+        with signal_ring(both.rig, slots=1024) as ring:
+            write(ring, 256)
+            eventually(lambda: both.forwarder.kept() == {STREAM: {ring.birth: [(0, 256)]}})
+
+
+def test_only_the_backfill_whose_recording_has_no_room_is_held(tmp_path: Path) -> None:
+    """Another run's goes on, and so does this one when there is room."""
+    with wire() as both, closing(both.pilot_context.dealer(both.endpoint, b"alone")) as socket:
+        spool = open_spool(tmp_path / "other")
+        spool_blocks(spool, [0, 4], run="/rec/1")
+        backfiller, now = Backfiller(spool), 0.0
+        sent = []
+        for run, is_full in (("/rec/1", False), ("/rec/2", True), ("/rec/1", True), ("/rec/1", False)):
+            backfiller.hold(run, SPEC.stream, now, is_full=is_full)
+            backfiller.link(False)
+            backfiller.link(True)
+            sent.append(backfiller.step(socket, now + 1.0, may_send=True))
+            now += 2.0
+        backfiller.close()
+    assert [1, 1, 0, 1] == sent

@@ -267,28 +267,36 @@ class Kept:
         return [(max(a, first), min(b, end)) for a, b in self.runs if a < end and first < b]
 
 
-def spilled(stream: ForwardStream, kept: Kept, ring: RingState) -> list[tuple[int, int]]:
+def insured_stream(kept: Kept) -> ForwardStream:
+    """Return a stream that the Terminal has opened, in front of a spool."""
+    stream = ForwardStream(SPEC, origin=0, start=0, keep=KEEP, most=MOST, spooled=kept)  # type: ignore[arg-type]
+    stream.link(True, 0.0)
+    opening = stream.step(RingState(0, 0), 0.0)
+    assert isinstance(opening, Open)
+    stream.opened(Opened(opening.opening, SPEC.stream, 0, None, False, PLENTY))
+    return stream
+
+
+def spilled(stream: ForwardStream, kept: Kept, ring: RingState, *, has_room: bool = True) -> list[tuple[int, int]]:
     """Do everything that the stream wants; return what went into the spool."""
     found = []
     while (effect := stream.step(ring, 0.0)) is not None:
         if isinstance(effect, Spill):
-            stream.spilled(effect, is_kept=True)
-            found.append((effect.cut.first, effect.cut.first + effect.cut.count))
-            kept.runs.append(found[-1])
+            stream.spilled(effect, is_kept=has_room)
+            if has_room:
+                found.append((effect.cut.first, effect.cut.first + effect.cut.count))
+                kept.runs.append(found[-1])
         elif isinstance(effect, Cut):
             stream.done(effect)
-            stream.credited(Credit(1, SPEC.stream, stream.told, False, PLENTY))
+            ended = bool(effect.flags & BlockFlag.END)
+            stream.credited(Credit(stream._opening, SPEC.stream, stream.told, ended, PLENTY))
     return found
 
 
 def test_what_arrived_and_does_not_become_durable_is_kept_before_the_ring_goes_round() -> None:
     """The recorder is dead, the Terminal's ring will go round: nothing is lost, and nothing is told as lost."""
     kept = Kept()
-    stream = ForwardStream(SPEC, origin=0, start=0, keep=KEEP, most=MOST, spooled=kept)  # type: ignore[arg-type]
-    stream.link(True, 0.0)
-    opening = stream.step(RingState(0, 0), 0.0)
-    assert isinstance(opening, Open)
-    stream.opened(Opened(opening.opening, SPEC.stream, 0, None, False, PLENTY))
+    stream = insured_stream(kept)
     stream.durable(0)
     assert [] == spilled(stream, kept, RingState(40, 0))
     stream.durable(20)
@@ -300,3 +308,52 @@ def test_what_arrived_and_does_not_become_durable_is_kept_before_the_ring_goes_r
     assert 0 == stream.losses.total("spooled")
     stream.durable(24 + MOST)
     assert [] == spilled(stream, kept, RingState(60 + MOST, 52))
+
+
+@pytest.mark.parametrize("has_room", [True, False])
+def test_while_the_recording_takes_nothing_all_that_is_sent_is_kept(has_room: bool) -> None:
+    """At once, to the last item of the run; the live stream goes on and tells of no loss, whatever the spool takes."""
+    kept = Kept()
+    stream = insured_stream(kept)
+    stream.durable(0)
+    assert [] == spilled(stream, kept, RingState(24, 0))
+    stream.durable(8, is_full=True)
+    found = spilled(stream, kept, RingState(40, 0), has_room=has_room)
+    assert found == ([(first, first + BLOCK) for first in range(8, 40, BLOCK)] if has_room else [])
+    assert (40, 40) == (stream.sent, stream.acked)
+    stream.stop(42)
+    found = spilled(stream, kept, RingState(42, 0, is_final=True), has_room=has_room)
+    assert found == ([(40, 42)] if has_room else [])
+    assert stream.is_finished
+    assert stream.is_settled
+    assert 0 == stream.losses.total("spooled") + stream.losses.total("spool_full")
+
+
+def test_a_run_is_settled_when_the_recording_has_its_last_item_on_its_disk() -> None:
+    """A disk that fails at the very end costs nothing: what the ring has still goes into the spool."""
+    kept = Kept()
+    stream = insured_stream(kept)
+    stream.stop(10)
+    assert [] == spilled(stream, kept, RingState(10, 0, is_final=True))
+    assert stream.is_finished
+    assert stream.is_settled, "nobody tells what is durable"
+    stream.durable(8)
+    assert not stream.is_settled
+    stream.durable(8, is_full=True)
+    assert [(8, 10)] == spilled(stream, kept, RingState(10, 0, is_final=True))
+    assert stream.is_settled
+
+
+def test_what_arrived_before_the_link_broke_is_still_insured() -> None:
+    """It arrived and is not durable: when the disk turns out to be full the spool takes it all the same."""
+    kept = Kept()
+    stream = insured_stream(kept)
+    stream.durable(4)
+    assert [] == spilled(stream, kept, RingState(20, 0))
+    stream.link(False, 1.0)
+    stream.link(True, 1.0)
+    opening = stream.step(RingState(20, 0), 1.0)
+    assert isinstance(opening, Open)
+    stream.opened(Opened(opening.opening, SPEC.stream, 20, 0, False, PLENTY))
+    stream.durable(4, is_full=True)
+    assert [(4, 8), (8, 12), (12, 16), (16, 20)] == spilled(stream, kept, RingState(20, 0))
