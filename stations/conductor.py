@@ -7,7 +7,8 @@ what is to be done comes out as effects.  The conductor does not remember what i
 waiting ──all members here, required streams ready──► starting ──recorder, then pilots answered START──► running
 running ──duration over · all finite streams ended · asked──► stopping ──pilots, then recorder answered STOP──► done
 
-Between the pilots' answers and the recorder's STOP the run waits, for `drain_s` at most, for what is in their spools.
+Between the pilots' answers and the recorder's STOP the run waits, for `drain_s` at most, for what is in their spools;
+not for what the recorder's disk cannot take.
 """
 
 from __future__ import annotations
@@ -33,6 +34,10 @@ MEMBERS_S: Final = 20.0
 """Seconds before a run tells which members it waits for: they take about two to come up, on a busy machine more."""
 STREAMS_S: Final = 2.0
 """The same for streams, when all members are here."""
+DISK_FAILED: Final = "disk_failed"
+"""Kind of the event that the disk takes no more of a stream ..."""
+DISK_BACK: Final = "disk_back"
+"""... and that it does again."""
 DRAIN_S: Final = 30.0
 """Seconds that a run waits for the spools of its pilots when nobody says."""
 
@@ -141,6 +146,8 @@ class Conductor:
         self._missing_since = 0.0
         self._missing: dict[str, str] = {}
         self._told_missing: dict[str, str] = {}
+        self._full: set[str] = set()
+        """Streams of which the recorder's disk takes no more."""
         self._drain_s = drain_s
         self._drain_until: float | None = None
         """Until when the end waits for spools, once it does."""
@@ -152,6 +159,8 @@ class Conductor:
             return []
         again = member.boot != ""
         self._members[who.id] = _Member(boot=who.boot, here=True)
+        if who.id == self._recorder:
+            self._full.clear()  # another process tries again
         note = Note("back" if again else "here", {"name": who.id, "pid": who.pid})
         return [note, *self._advance(now)]
 
@@ -186,6 +195,11 @@ class Conductor:
         if self.phase == "running" and finite and all(state.finished for state in finite) and self._all_known():
             return self.stop("every finite source ended", now)
         return self._advance(now) if self.phase in ("waiting", "stopping") else []
+
+    def on_disk(self, kind: str, stream: str, now: float, **fields: Any) -> list[Effect]:
+        """The recorder's disk takes no more of a stream (`DISK_FAILED`), or does again (`DISK_BACK`)."""
+        (self._full.add if kind == DISK_FAILED else self._full.discard)(stream)
+        return [Note(kind, {"stream": stream, **fields}), *self._advance(now)]
 
     def on_death(self, name: str, **fields: Any) -> list[Effect]:
         """A process of the rig died."""
@@ -296,12 +310,17 @@ class Conductor:
     @property
     def is_draining(self) -> bool:
         """Whether the end waits for the spools of pilots."""
-        return self._drain_until is not None and bool(self.pending)
+        return self._drain_until is not None and bool(self._awaited)
 
     @property
     def pending(self) -> dict[str, int]:
         """Items in the pilots' spools, by stream."""
         return {stream: produced.pending for stream, produced in self._produced.items() if produced.pending}
+
+    @property
+    def _awaited(self) -> dict[str, int]:
+        """Those of them that can come now."""
+        return {stream: items for stream, items in self.pending.items() if stream not in self._full}
 
     def _note_pending(self, pending: Mapping[str, int]) -> None:
         """Take how much is in the spools now; before its STOP was answered a Pilot's account is not known."""
@@ -313,11 +332,11 @@ class Conductor:
         if self._drain_until is not None and now >= self._drain_until:
             self._drain_until, self._drain_s = None, 0.0
         is_over = self.phase == "stopping" and self._pilots_answered("STOP")
-        if not is_over or not self.pending or self._drain_until is not None or self._drain_s <= 0:
+        if not is_over or not self._awaited or self._drain_until is not None or self._drain_s <= 0:
             return []
         self._drain_until = now + self._drain_s
         self._deadline = self._drain_until + STOP_S
-        return [Note("pending", {"streams": self.pending, "drain_s": self._drain_s})]
+        return [Note("pending", {"streams": self._awaited, "drain_s": self._drain_s})]
 
     def _value(self, name: str, key: Key) -> dict[str, Any]:
         if name != self._recorder:
@@ -326,7 +345,8 @@ class Conductor:
         if key == "START":
             pilots = {pilot: list(streams) for pilot, streams in self._streams.items()}
             return {**self._start, "streams": self.streams, "pilots": pilots, "resume": self._recorded_before}
-        return {"streams": self.streams, "timeout_s": STOP_S / 2}
+        kept = {stream: produced.kept for stream, produced in self._produced.items() if produced.kept}
+        return {"streams": self.streams, "timeout_s": STOP_S / 2, "kept": kept}
 
     def _pilots_answered(self, key: Key) -> bool:
         return all(key in self._members[pilot].answered for pilot in self._streams)
@@ -359,4 +379,7 @@ class Conductor:
             stream: account(self._produced.get(stream), self._stored.get(stream, {}), deaths=self._deaths)
             for stream in (*self.streams, *sorted(name for name in self._produced if name.startswith(PREFIX)))
         }
-        return [self._coherence(), Note("ledger", {"streams": msgspec.to_builtins(accounts)}), Finished(accounts)]
+        waiting = {stream: row.pending for stream, row in accounts.items() if stream in self._full and row.pending}
+        notes = [Note("disk_pending", {"streams": waiting})] if waiting else []
+        ledger = Note("ledger", {"streams": msgspec.to_builtins(accounts)})
+        return [self._coherence(), ledger, *notes, Finished(accounts)]

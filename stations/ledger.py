@@ -41,6 +41,8 @@ class Produced(msgspec.Struct, frozen=True):
     """Items in the Pilot's spool that were not known to be recorded."""
     problem: str = ""
     """Why the source ended before its end, in words."""
+    kept: dict[str, list[tuple[int, int]]] = {}
+    """What the spool held at STOP: ranges of items by birth."""
 
 
 class Stored(msgspec.Struct, frozen=True):

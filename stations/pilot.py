@@ -51,6 +51,8 @@ GATHER_S: Final = 5.0
 """Seconds that a Pilot waits for its sensors before it introduces itself without those that are missing."""
 DRAIN_S: Final = 15.0
 """Seconds in which everything published must have reached the Terminal after STOP."""
+SETTLE_S: Final = 2.0
+"""Seconds of those in which what the Terminal has must be on its disk, or in the spool."""
 LOOK_S: Final = 0.05
 log = logging.getLogger(__name__)
 
@@ -62,6 +64,8 @@ class Durable(msgspec.Struct, frozen=True):
 
     run: str
     streams: dict[str, dict[str, list[tuple[int, int]]]]
+    full: list[str] = []
+    """Streams of which its disk takes no more now."""
 
     def ranges(self) -> dict[str, dict[int, list[tuple[int, int]]]]:
         """Return the ranges by stream and birth, as a number."""
@@ -220,9 +224,11 @@ class PilotStation(Station):
             count = counts.get(stream)
             self._forwarder.stop(stream, count["published"] if count else None)
         reports = self._drain()
+        kept = self._forwarder.kept()
         self.state = "idle"
         return {
-            stream: msgspec.to_builtins(_produced(report, counts.get(stream))) for stream, report in reports.items()
+            stream: msgspec.to_builtins(_produced(report, counts.get(stream), kept.get(stream, {})))
+            for stream, report in reports.items()
         }
 
     def l_state(self, _message: Message | None = None) -> dict[str, Any]:
@@ -232,7 +238,7 @@ class PilotStation(Station):
     def l_durable(self, message: Message) -> None:
         """Take what a recording holds on its disk."""
         told = msgspec.convert(message.value, Durable)
-        self._forwarder.durable(told.run, told.ranges())
+        self._forwarder.durable(told.run, told.ranges(), told.full)
 
     def l_ping(self, message: Message) -> dict[str, Any]:
         """Answer that the Pilot is there and what it does, without asking its sensors."""
@@ -312,9 +318,12 @@ class PilotStation(Station):
 
     def _drain(self) -> dict[str, ForwardReport]:
         deadline = time.monotonic() + DRAIN_S
-        while time.monotonic() < deadline:
-            reports = self._forwarder.state()
-            if all(report.state in ("finished", "waiting", "stopped") for report in reports.values()):
+        is_sent = False
+        while (now := time.monotonic()) < deadline:
+            reports = self._forwarder.state().values()
+            if not is_sent and all(report.state in ("finished", "waiting", "stopped") for report in reports):
+                is_sent, deadline = True, min(deadline, now + SETTLE_S)
+            if is_sent and all(report.is_settled for report in reports):
                 break
             time.sleep(LOOK_S)
         return self._forwarder.state()
@@ -328,15 +337,18 @@ class PilotStation(Station):
         self._is_told = False
 
 
-def _produced(report: ForwardReport, count: dict[str, Any] | None) -> Produced:
+def _produced(
+    report: ForwardReport, count: dict[str, Any] | None, kept: Mapping[int, list[tuple[int, int]]]
+) -> Produced:
     births = {}
+    held = {f"{birth:016x}": runs for birth, runs in kept.items()}
     if report.birth is not None and report.origin is not None:
         end = count["published"] if count else report.sent
         births[f"{report.birth:016x}"] = Span(report.origin, max(end, report.origin))
     if count is None:
-        return Produced(births, pending=report.pending)
+        return Produced(births, pending=report.pending, kept=held)
     counted, problem = count["base"] + count["counted"], count.get("problem", "")
-    return Produced(births, count["published"], counted, report.pending, problem)
+    return Produced(births, count["published"], counted, report.pending, problem, held)
 
 
 def be_pilot(child: Child, config: PilotConfig) -> None:

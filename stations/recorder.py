@@ -3,7 +3,7 @@
 | key | value | answer |
 |---|---|---|
 | START | `directory`, `streams` (names), `pilots`, `resume` | `directory`, `streams` found, `stored` by stream |
-| STOP | `timeout_s` | by stream: `stored`, `births` (origin, end, stored, gaps), `ended`; of rows also `produced` |
+| STOP | `timeout_s`, `kept` | by stream: `stored`, `births` (origin, end, stored, gaps), `ended`; rows: `produced` |
 | COHERE | | by stream and by `data/<key>`: `count`, `last` sequence, and both by birth; after STOP those of the end |
 | STATE | | `state`, `directory`, `max_loss_s`, by stream `stored`, `durable`, `lag`, `lapped`, `ended`, `failed` |
 | EVENT | `kind` and what else is to be told | appended to the journal |
@@ -28,6 +28,7 @@ from pipeline.transport import Context
 from shm import Counters
 
 from .child import Child, run_child
+from .conductor import DISK_BACK, DISK_FAILED
 from .ledger import RECORDER_COUNTERS
 from .recording.backfill_intake import BackfillIntake
 from .recording.durable import DurableTeller
@@ -40,6 +41,8 @@ from .recording.session import MAX_LOSS_S
 from .rows_ring import RING
 from .station import answer_ping
 
+TELL_S: Final = 0.25
+"""A Pilot that ends a run waits for what is durable: it hears of that so often, however long a flush may wait."""
 ROWS_S: Final = 3.0
 """Seconds that the Terminal has to say which rows it accepted; one that is away is started again sooner."""
 
@@ -83,11 +86,10 @@ def record(child: Child, config: RecorderConfig) -> None:
             backfill=lambda current, late: BackfillIntake(prefix, notices, current, late),
             late=LateRecordings(config.rig, Path(config.output), config.max_loss_s, rotation),
             teller=DurableTeller(
-                lambda pilot, told: node.send(pilot, "DURABLE", told, repeat=False), config.max_loss_s / 4
+                lambda pilot, told: node.send(pilot, "DURABLE", told, repeat=False),
+                min(config.max_loss_s / 4, TELL_S),
             ),
-            on_failed=lambda stream, error: node.send(
-                f"_{config.terminal}", "EVENT", {"kind": "disk_failed", "stream": stream, "error": error}
-            ),
+            on_disk=lambda stream, error: node.send(f"_{config.terminal}", "EVENT", {**_disk(error), "stream": stream}),
         )
         listens = {
             "START": recorder.l_start,
@@ -114,6 +116,10 @@ def record(child: Child, config: RecorderConfig) -> None:
             recorder.close()
             node.release()
             notices.close()
+
+
+def _disk(error: str) -> dict[str, Any]:
+    return {"kind": DISK_FAILED, "error": error} if error else {"kind": DISK_BACK}
 
 
 def _handshake(node_id: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from pipeline.clock_burst import PROBES
 from pipeline.ladder import FULL
 
 from .clock_watch import CLOCK_STEP, CLOCK_UNCERTAIN
-from .conductor import Conductor, Effect, Handshake, Note, Send, StreamState
+from .conductor import DISK_BACK, DISK_FAILED, Conductor, Effect, Handshake, Note, Send, StreamState
 from .errors import NotRecordingError
 from .ledger import Account
 from .recording.errors import JournalError
@@ -120,8 +120,7 @@ class TerminalAgent:
         """Something happened on another machine."""
         fields = dict(message.value)
         kind = str(fields.pop("kind"))
-        died = str(fields.pop("name", "")) if kind == "death" else ""
-        self._work.put(lambda: self.conductor.on_death(died, **fields) if died else [Note(kind, fields)])
+        self._work.put(lambda: self._on_event(kind, fields))
 
     def l_mark(self, message: Message) -> dict[str, Any]:
         """Somebody says something of this moment: it is in the journal, on the disk, when this returns.
@@ -171,6 +170,13 @@ class TerminalAgent:
         else:
             answer.set_result({**mark, "recording": str(self._directory)})
         return []
+
+    def _on_event(self, kind: str, fields: dict[str, Any]) -> list[Effect]:
+        if kind == "death" and fields.get("name"):
+            return self.conductor.on_death(str(fields.pop("name")), **fields)
+        if kind in (DISK_FAILED, DISK_BACK) and "stream" in fields:
+            return self.conductor.on_disk(kind, str(fields.pop("stream")), time.monotonic(), **fields)
+        return [Note(kind, fields)]
 
     def _on_process(self, event: SupervisorEvent) -> list[Effect]:
         if isinstance(event, Death):
@@ -236,7 +242,7 @@ class TerminalAgent:
         self._journal.sync()
 
 
-_WRITTEN_ALREADY: Final = frozenset({"disk_failed"})
+_WRITTEN_ALREADY: Final = frozenset({DISK_FAILED, DISK_BACK})
 """What its teller has written to the journal."""
 _AFTER_DEATH: Final = {"restarts": "it is started again"}
 _WORDS: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
@@ -262,7 +268,12 @@ _WORDS: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
         f"waiting up to {f['drain_s']:g} s for what is in the spool: "
         f"{', '.join(f'{n} items of {stream}' for stream, n in f['streams'].items())}; Ctrl-C leaves it there"
     ),
-    "disk_failed": lambda f: f"{f['stream']} is recorded no more, the rig goes on: {f['error']}",
+    DISK_FAILED: lambda f: f"{f['stream']} is recorded no more, the rig goes on: {f['error']}",
+    DISK_BACK: lambda f: f"{f['stream']} is recorded again: the disk has room",
+    "disk_pending": lambda f: (
+        f"the disk was full: {', '.join(f'{n} items of {stream}' for stream, n in f['streams'].items())} wait in the "
+        "spool; make room, run again with the same output folder, and they come into this recording"
+    ),
     "silent": lambda f: f"no answer from {', '.join(f['names'])}",
 }
 

@@ -6,8 +6,8 @@ No I/O.  For every birth, at any time: `end - origin == stored + missing`, and e
 |---|---|
 | `link`, `lapped`, … | the Pilot dropped it and said so in the block that follows |
 | `recorder` | it reached this machine, but the recorder was dead or too slow for the ring |
-| `disk` | the disk did not take it |
-| `spooled` | pending: it is in the Pilot's spool, and comes; any other reason told of the same items is a better one |
+| `disk` | the disk did not take it, and no spool has it |
+| `spooled` | pending: it is in the Pilot's spool, and comes; any other reason that the Pilot told is a better one |
 | `unknown` | nobody said; only a death can explain it |
 """
 
@@ -24,6 +24,7 @@ from .ranges import Ranges
 UNKNOWN: Final = "unknown"
 RECORDER: Final = "recorder"
 DISK: Final = "disk"
+_MERITS: Final = {SPOOLED: 1, DISK: 2, RECORDER: 3, UNKNOWN: 3}
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -84,7 +85,8 @@ class BirthAccount:
             if not any(gap.first <= first and end <= gap.end and by_merit(gap) < 2 for gap in self.gaps)
         ]
         gaps = tuple(gap for gap in (silent, *told) if gap.count)
-        self.gaps.extend(gaps)
+        for gap in gaps:
+            self._note(gap)
         self.end = max(self.end, to)
         return gaps
 
@@ -100,6 +102,19 @@ class BirthAccount:
     def fresh(self, first: int, end: int) -> list[tuple[int, int]]:
         """Return the runs of ``[first, end)`` that belong to the recording and are in no file yet."""
         return self.stored.holes(max(first, self.origin), end)
+
+    def pend(self, kept: Iterable[tuple[int, int]]) -> tuple[Gap, ...]:
+        """Hear what the Pilot's spool holds: what is missing of it may still come; return the new gaps."""
+        runs = list(kept)
+        gaps = tuple(
+            Gap(max(first, gap.first), min(end, gap.end) - max(first, gap.first), SPOOLED)
+            for gap in self.missing()
+            if by_merit(gap) >= 2
+            for first, end in runs
+            if first < gap.end and gap.first < end
+        )
+        self.gaps.extend(gaps)
+        return gaps
 
     def missing(self) -> list[Gap]:
         """Return what is in no file, each run with the best reason that was told of it."""
@@ -121,6 +136,13 @@ class BirthAccount:
             self.gaps.append(Gap(first, end - first, reason))
         return taken
 
+    def _note(self, gap: Gap) -> None:
+        last = self.gaps[-1] if self.gaps else None
+        if last is not None and (last.end, last.reason) == (gap.first, gap.reason):  # one for hours of a full disk
+            self.gaps[-1] = Gap(last.first, last.count + gap.count, gap.reason)
+        else:
+            self.gaps.append(gap)
+
     def summary(self) -> dict[str, Any]:
         """Return the account as plain values, gaps with equal reasons joined."""
         return {
@@ -136,8 +158,8 @@ class BirthAccount:
 
 
 def by_merit(gap: Gap) -> int:
-    """Order what was said of the same items: a reason that was told, then that they may still come, then a guess."""
-    return 1 if gap.reason == SPOOLED else 2 if gap.reason in (RECORDER, UNKNOWN) else 0
+    """Order what was said of the same items: a reason that the Pilot told, then that they may still come, then ours."""
+    return _MERITS.get(gap.reason, 0)
 
 
 def explain(holes: Iterable[tuple[int, int]], known: Sequence[Gap], otherwise: str) -> list[Gap]:

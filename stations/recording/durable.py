@@ -1,4 +1,4 @@
-"""Tells Pilots what is on the disk of a recording, so that they may forget it: DURABLE."""
+"""Tells Pilots what is on the disk of a recording, so that they may forget it, and what it does not take: DURABLE."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class DurableTeller:
     def __init__(self, tell: Tell, period_s: float) -> None:
         self._tell = tell
         self._period_s = period_s
-        self._said: dict[tuple[str, str], tuple[int, float]] = {}
+        self._said: dict[tuple[str, str], tuple[int, list[str], float]] = {}
 
     def tick(self, session: SessionRecorder, pilots: Mapping[str, Iterable[str]], now: float) -> None:
         """Tell each Pilot about its streams in a recording, if it is time.
@@ -39,13 +39,14 @@ class DurableTeller:
         """
         run = str(session.directory)
         for pilot, streams in pilots.items():
-            items, at = self._said.get((run, pilot), (-1, -REPEAT_S))
+            items, was_full, at = self._said.get((run, pilot), (-1, [], -REPEAT_S))
             if now - at < self._period_s:
                 continue
             durable = sum(session.streams[name].durable for name in streams if name in session.streams)
-            if durable != items or now - at >= REPEAT_S:
-                self._said[run, pilot] = (durable, now)
-                self._tell(pilot, {"run": run, "streams": _ranges(session, streams)})
+            full = [name for name in streams if name in session.streams and session.streams[name].failed]
+            if (durable, full) != (items, was_full) or now - at >= REPEAT_S:
+                self._said[run, pilot] = (durable, full, now)
+                self._tell(pilot, {"run": run, "streams": _ranges(session, streams), "full": full})
 
     def forget(self, run: str) -> None:
         """A recording was closed."""

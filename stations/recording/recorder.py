@@ -26,7 +26,7 @@ from .intake import Intake
 from .late import LateRecordings
 from .rotation import ENDLESS, Rotation
 from .rows_intake import RowsIntake
-from .session import SessionRecorder
+from .session import Kept, SessionRecorder
 
 WAIT_S: Final = 0.02
 """Longest wait for news: a lost notice delays by no more."""
@@ -58,6 +58,8 @@ class StopOrder(msgspec.Struct, frozen=True):
     """The value of STOP."""
 
     timeout_s: float = STOP_S
+    kept: dict[str, dict[str, list[tuple[int, int]]]] = {}
+    """What the Pilots' spools hold: ranges of items by stream and birth; what of it is missing is pending."""
 
 
 class Recorder:
@@ -74,7 +76,7 @@ class Recorder:
         backfill: where late blocks come from: makes one from what returns the recording that runs, and those over.
         late: recordings that are over.
         teller: tells Pilots what is on the disk.
-        on_failed: hears of a stream that the disk takes no more, and why.
+        on_disk: hears of a stream that the disk takes no more, and why; with an empty text, that it does again.
     """
 
     def __init__(
@@ -90,7 +92,7 @@ class Recorder:
         backfill: MakeBackfill,
         late: LateRecordings,
         teller: DurableTeller,
-        on_failed: Callable[[str, str], object] = lambda _stream, _error: None,
+        on_disk: Callable[[str, str], object] = lambda _stream, _error: None,
     ) -> None:
         self.rig = rig
         self.max_loss_s = max_loss_s
@@ -103,11 +105,12 @@ class Recorder:
         self._late = late
         self._backfill = backfill(lambda: self.session, late)
         self._teller = teller
-        self._on_failed = on_failed
+        self._on_disk = on_disk
         self._failed: set[str] = set()
         self._pilots: dict[str, list[str]] = {}
         self._balance_at = 0.0
         self._told: RowsTold | None = None
+        self._kept: Kept = {}
         self._tasks: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = queue.SimpleQueue()
         self._stop: tuple[float, Future[Any]] | None = None
         self._last: dict[str, Any] = {}
@@ -235,6 +238,7 @@ class Recorder:
         if self.session is None:
             self._late.close(str(directory))
             self._failed.clear()
+            self._kept = {}
             self._balance_at = 0.0
             self._pilots = order.pilots
             self.session = SessionRecorder(
@@ -267,6 +271,10 @@ class Recorder:
             self._stop[1].add_done_callback(lambda first: answer.set_result(first.result()))
         else:
             self._stop, self._told = (time.monotonic() + order.timeout_s, answer), told
+            self._kept = {
+                stream: {int(birth, 16): runs for birth, runs in births.items()}
+                for stream, births in order.kept.items()
+            }
 
     def _is_drained(self, session: SessionRecorder) -> bool:
         # A stream that was expected and has neither a ring nor an item has no END to wait for.
@@ -282,7 +290,7 @@ class Recorder:
         self._rows.end()
         self._coherence = session.coherence()
         self._last = with_produced(
-            session.close(),
+            session.close(self._kept),
             origins=_by_hex(self._rows.origins),
             accepted=_by_hex(self._rows.accepted),
             told=self._told,
@@ -297,9 +305,9 @@ class Recorder:
 
     def _tell_failed(self, session: SessionRecorder) -> None:
         for recorder in session.recorders():
-            if recorder.failed and recorder.stream not in self._failed:
-                self._failed.add(recorder.stream)
-                self._on_failed(recorder.stream, recorder.failed)
+            if bool(recorder.failed) != (recorder.stream in self._failed):
+                (self._failed.add if recorder.failed else self._failed.discard)(recorder.stream)
+                self._on_disk(recorder.stream, recorder.failed)
 
     def _count(self, session: SessionRecorder) -> None:
         for name, recorder in session.streams.items():

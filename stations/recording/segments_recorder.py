@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Generic
 
-from .continuity import DISK, RECORDER, BirthAccount, Gap, join_gaps
+from .continuity import DISK, RECORDER, BirthAccount, Gap
 from .disksync import DiskSync
 from .errors import DiskError
 from .journal import Journal
@@ -18,6 +20,8 @@ from .rotation import ENDLESS, Rotation
 from .segment_lane import File, SegmentLane, Synced, sync_file
 
 FIRST_PART: Final = 0
+ROOM_BYTES: Final = 32 * 1024 * 1024
+"""A disk that failed is tried again when it has so much more room than when it did."""
 log = logging.getLogger(__name__)
 
 
@@ -63,7 +67,10 @@ class SegmentsRecorder(Generic[File]):
         """Items in the files, flushed or not, those of an earlier process included."""
         self.ended = False
         self.failed = ""
-        """Why the disk took nothing more; empty as long as it does."""
+        """Why the disk takes nothing more; empty while it does."""
+        self._has_failed = False
+        self._room: int | None = None
+        """Bytes that were free when the disk failed."""
         self.next_part = FIRST_PART
         self._site = site
         self._synced = Synced()
@@ -98,6 +105,7 @@ class SegmentsRecorder(Generic[File]):
             path, end, items = self._synced.closed.popleft()
             self._tell("segment_closed", file=self._name_of(path), end=end, items=items)
         self.failed = self.failed or self._synced.failed
+        self._has_failed = self._has_failed or bool(self.failed)
 
     def flush(self) -> None:
         """Make what is stored visible to readers and ask for it to be made durable; at most one sync is under way."""
@@ -107,13 +115,27 @@ class SegmentsRecorder(Generic[File]):
         """End the current segment; its last bytes are synced and its descriptor closed on the sync thread."""
         self._close(self._lane)
 
-    def settle(self) -> None:
-        """Tell what was not told: losses to the disk, and what an earlier process saw that did not come again."""
+    def try_again(self) -> None:
+        """Go on, in a new segment, if the disk that failed has room again."""
+        free = shutil.disk_usage(self._site.directory).free
+        self._room = free if self._room is None else self._room
+        if free >= self._room + ROOM_BYTES:
+            self.failed = self._synced.failed = ""
+            self._room = None
+            self._tell("disk_back")
+
+    def settle(self, kept: Mapping[int, Iterable[tuple[int, int]]]) -> None:
+        """Tell what was not told: losses to the disk, and what an earlier process saw that did not come again.
+
+        Args:
+            kept: what the Pilot's spool holds, by birth; of what is missing that is no loss.
+        """
         self.note_synced()
         for account in self.births.values():
             self._tell_gaps(account, account.advance(account.told_end, otherwise=RECORDER))
-            if self.failed:
-                self._tell_gaps(account, tuple(gap for gap in join_gaps(account.gaps) if gap.reason == DISK))
+            self._tell_gaps(account, account.pend(kept.get(account.birth, ())))
+            if self._has_failed:
+                self._tell_gaps(account, tuple(gap for gap in account.missing() if gap.reason == DISK))
 
     def summary(self) -> dict[str, Any]:
         """Return the stream's account as plain values; births as 16 hex digits."""
@@ -180,7 +202,8 @@ class SegmentsRecorder(Generic[File]):
 
     def _fail(self, error: DiskError) -> None:
         """Take nothing more; what the disk did not keep of the current segment counts as lost."""
-        self.failed = str(error)
+        self.failed, self._has_failed = str(error), True
+        self._room = shutil.disk_usage(self._site.directory).free
         log.error("%s: %s", self.stream, error)
         self._tell("disk_failed", error=self.failed)
         for lane in self._lanes():

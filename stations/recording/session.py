@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,6 +38,10 @@ from .stream_recorder import StreamRecorder
 SUMMARY_NAME: Final = "session.json"
 SUMMARY_VERSION: Final = 1
 MAX_LOSS_S: Final = 1.0
+ROOM_S: Final = 5.0
+"""How often a disk that is full is looked at again."""
+Kept = Mapping[str, Mapping[int, Iterable[tuple[int, int]]]]
+"""What the Pilots' spools hold: ranges of items, by stream and birth."""
 log = logging.getLogger(__name__)
 _GOLDEN: Final = 0.618
 """Fractions k * golden ratio mod 1 spread any number of streams evenly over the flush period."""
@@ -86,6 +90,7 @@ class SessionRecorder:
         self._site = Site(directory, rig, self.journal, self._sync, rotation)
         self._flush_at: dict[str, float] = {}
         self._journal_at = 0.0
+        self._room_at = 0.0
         self._started_wall_ns = time.time_ns()
         if self.resumed:
             self._restore()
@@ -151,6 +156,10 @@ class SessionRecorder:
         if now >= self._journal_at:
             self._sync.submit(self.journal.fileno(), _nothing)
             self._journal_at = now + period
+        if now >= self._room_at:
+            self._room_at = now + ROOM_S
+            for failed in [recorder for recorder in self.recorders() if recorder.failed]:
+                failed.try_again()
         return flushed
 
     def is_drained(self, expected: Iterable[str]) -> bool:
@@ -168,8 +177,11 @@ class SessionRecorder:
         """Return what of each stream is compared with others; see `SegmentsRecorder.coherence`."""
         return {recorder.stream: recorder.coherence() for recorder in self.recorders()}
 
-    def close(self) -> dict[str, dict[str, Any]]:
+    def close(self, kept: Kept | None = None) -> dict[str, dict[str, Any]]:
         """Close all files, bring them to the disk, write `session.json`; return the summary.
+
+        Args:
+            kept: what of it is in spools: if it is missing here, it is pending.
 
         Raises nothing that is the disk's fault: what it did not take is in the summary and in the log.
         """
@@ -182,7 +194,7 @@ class SessionRecorder:
             recorder.close_segment()
         self._sync.close()
         for recorder in self.recorders():
-            recorder.settle()
+            recorder.settle((kept or {}).get(recorder.stream, {}))
         summary = self.summary()
         self.journal.tell("closed", stored={name: row["stored"] for name, row in summary.items()})
         self.journal.close()

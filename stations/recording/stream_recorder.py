@@ -151,7 +151,7 @@ class StreamRecorder(SegmentsRecorder[SegmentFile]):
                 self._fail(error)
         if self.failed:
             if lane is self._lane:
-                account.advance(header.end, otherwise=DISK)  # told once, by `settle`
+                account.advance(header.end, otherwise=DISK)  # told by `settle`, which knows what the spool has
             return 0
         (account.store if lane is self._lane else account.fill)(header.first, header.count)
         self.stored += header.count

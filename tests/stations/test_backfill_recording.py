@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.full_disk import disk_full_at
 from support.recordings import BIRTH, MadeStream, late, late_spec
 
 from pipeline.block import Block, BlockFlag
@@ -172,3 +173,25 @@ def test_only_recordings_of_this_rig_in_its_output_folder_are_opened(tmp_path: P
     with pytest.raises(RecordingError):
         LateRecordings("demo", output, 1.0).open(str(path))
     assert before == sorted(tmp_path.rglob("*"))
+
+
+def test_a_disk_that_is_full_again_while_a_recording_is_filled_leaves_the_rest_pending(tmp_path: Path) -> None:
+    """What it did not keep is in the spool still; the next time it comes."""
+    folder, made = tmp_path / "a", MadeStream(shape=(64, 64, 3))
+    session = SessionRecorder(folder, "demo")
+    session.store(made.block(0, codec="raw"), made.spec)
+    session.store(made.block(61, lost=60, lost_reason=SPOOLED), made.spec)
+    session.close()
+    recordings = LateRecordings("demo", tmp_path, 1.0)
+    with disk_full_at(400_000):
+        for block in made.blocks(1, 61, codec="raw"):
+            recordings.open(str(folder)).backfill(late(block), late_spec(made))
+        recordings.close(str(folder))
+    full = verify(folder)
+    assert full.ok, full.lines()
+    assert full.pending == 62 - full.streams[NAME].stored > 30
+    for block in made.blocks(1, 61, codec="raw"):
+        recordings.open(str(folder)).backfill(late(block), late_spec(made))
+    recordings.close(str(folder))
+    report = verify(folder)
+    assert (True, 0, 62) == (report.ok, report.pending, report.streams[NAME].stored), report.lines()

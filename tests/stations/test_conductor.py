@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stations.conductor import (
+    DISK_BACK,
+    DISK_FAILED,
     MEMBERS_S,
     STOP_S,
     STREAMS_S,
@@ -197,6 +199,47 @@ def test_a_run_that_may_not_wait_does_not() -> None:
     assert [(RECORDER, "STOP")] == sends(run.on_answer("pilot2", "STOP", {}, 10.0))
 
 
+def test_the_end_does_not_wait_for_what_a_full_disk_cannot_take() -> None:
+    """Whichever is known first; what waits is told once the run is over, with what to do."""
+    early = stopping_with_pending(500)
+    early.on_disk(DISK_FAILED, "pilot1.cam0", 10.0, error="full")
+    assert [(RECORDER, "STOP")] == sends(early.on_answer("pilot2", "STOP", {}, 10.1))
+
+    late = stopping_with_pending(500)
+    assert [] == sends(late.on_answer("pilot2", "STOP", {}, 10.1))
+    effects = late.on_disk(DISK_FAILED, "pilot1.cam0", 10.2, error="full")
+    assert Note(DISK_FAILED, {"stream": "pilot1.cam0", "error": "full"}) in effects
+    assert [(RECORDER, "STOP")] == sends(effects)
+    stored = {"births": {BIRTH: {"origin": 0, "end": 510, "stored": 10, "gaps": [(10, 500, "spooled")]}}}
+    effects = late.on_answer(RECORDER, "STOP", {"pilot1.cam0": stored, "pilot2.ephys": {"births": {}}}, 10.3)
+    assert Note("disk_pending", {"streams": {"pilot1.cam0": 500}}) in effects
+    assert [500] == [effect.accounts["pilot1.cam0"].pending for effect in effects if isinstance(effect, Finished)]
+
+
+def test_a_disk_that_has_room_again_is_waited_for() -> None:
+    """So is a recorder that came back: it may find room."""
+    for recovers in (
+        lambda run: run.on_disk(DISK_BACK, "pilot1.cam0", 10.05),
+        lambda run: run.on_handshake(here(RECORDER, "2"), 10.05),
+    ):
+        run = stopping_with_pending(500)
+        run.on_disk(DISK_FAILED, "pilot1.cam0", 10.0, error="full")
+        recovers(run)
+        assert not [send for send in sends(run.on_answer("pilot2", "STOP", {}, 10.1)) if send[1] == "STOP"]
+        assert run.is_draining
+
+
+def test_the_recorder_hears_at_its_stop_what_is_in_the_spools() -> None:
+    """Of what it misses that is pending."""
+    run = started()
+    run.stop("asked", 10.0)
+    kept = {BIRTH: [(40, 80)]}
+    run.on_answer("pilot1", "STOP", {"pilot1.cam0": {"births": {}, "kept": kept}}, 10.0)
+    effects = run.on_answer("pilot2", "STOP", {"pilot2.ephys": {"births": {}}}, 10.0)
+    (send,) = [effect for effect in effects if isinstance(effect, Send)]
+    assert {"pilot1.cam0": kept} == send.value["kept"]
+
+
 def test_stopping_before_the_start_ends_at_once() -> None:
     """Nothing was asked of anybody."""
     assert Finished({}) in a_run().stop("interrupted", 0.0)
@@ -235,6 +278,12 @@ class Rig:
             send = self.pending.pop(0)
             self.take(self.run.on_failure(send.to, send.key, "no", self.now))
 
+    def fill(self, _name: str) -> None:
+        self.take(self.run.on_disk(DISK_FAILED, "pilot1.cam0", self.now))
+
+    def empty(self, _name: str) -> None:
+        self.take(self.run.on_disk(DISK_BACK, "pilot1.cam0", self.now))
+
     def tick(self, _name: str) -> None:
         self.take(self.run.on_tick(self.now))
 
@@ -244,7 +293,7 @@ class Rig:
 def test_every_run_ends_whoever_dies_when(data: st.DataObject) -> None:
     """Random deaths, returns, errors and answers; afterwards, everybody answering, the run finishes."""
     rig = Rig()
-    happenings = [rig.die, rig.come_back, rig.answer, rig.fail, rig.tick]
+    happenings = [rig.die, rig.come_back, rig.answer, rig.fail, rig.fill, rig.empty, rig.tick]
     for _ in range(data.draw(st.integers(0, 40))):
         rig.now += data.draw(st.sampled_from([0.0, 0.3, 2.0]))
         data.draw(st.sampled_from(happenings))(data.draw(st.sampled_from(sorted(rig.boots))))

@@ -36,7 +36,7 @@ for number in range(100):
     session.tick(number / 100)
 session.store(cam.end(100), cam.spec)
 session.store(ephys.end(1600), ephys.spec)
-print(json.dumps(session.close()))
+print(json.dumps(session.close({cam.spec.stream: {cam.spec.birth: json.loads(sys.argv[2])}})))
 """
 
 
@@ -223,16 +223,23 @@ def test_folder_with_a_recording_is_refused(tmp_path: Path) -> None:
         SessionRecorder(tmp_path / "file" / "b", "demo")
 
 
-def test_full_disk_ends_a_stream_with_everything_accounted_for(tmp_path: Path) -> None:
-    """What is stored stays readable, what is not has the reason `disk`, the other stream goes on."""
+@pytest.mark.parametrize("spool", [[], [[0, 100]], [[0, 60], [70, 80], [90, 200]]])
+def test_full_disk_ends_a_stream_with_everything_accounted_for(tmp_path: Path, spool: list[list[int]]) -> None:
+    """What is stored stays readable; what is not is pending if the spool has it, else `disk`; the other goes on."""
     folder = tmp_path / "a"
-    command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {TESTS!r})\n{FILL}", str(folder)]
+    script = f"import sys; sys.path.insert(0, {TESTS!r})\n{FILL}"
+    command = [sys.executable, "-c", script, str(folder), json.dumps(spool)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     summary = json.loads(done.stdout)
 
     (account,) = summary[NAME]["births"].values()
-    assert 0 < account["stored"] < 100
-    assert [[account["stored"], 100 - account["stored"], "disk"]] == account["gaps"]
+    assert 0 < account["stored"] < 50
+    kept = {item for first, end in spool for item in range(max(first, account["stored"]), min(end, 100))}
+    reasons = {n: reason for first, count, reason in account["gaps"] for n in range(first, first + count)}
+    assert reasons == {n: "spooled" if n in kept else "disk" for n in range(account["stored"], 100)}
+    found = verify(folder).streams[NAME].gaps
+    assert account["gaps"] == [[gap.first, gap.count, gap.reason] for gap in found]
+    assert len(kept) == verify(folder).pending
     assert account["stored"] == len(Recording(folder)[NAME])
     assert 1600 == summary["pilot1.ephys"]["stored"] == len(Recording(folder)["pilot1.ephys"])
     failed = list(read_journal(folder / "session.jsonl").of_kind("disk_failed"))

@@ -12,9 +12,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from support.full_disk import disk_full_at
 from support.recordings import MadeStream
 
-from stations.recording import Journal, RecordingFolderError, SessionRecorder, verify
+from stations.recording import Journal, RecordingFolderError, SessionRecorder, read_journal, verify
 from stations.sources.selfcheck import CAMERA_HEAD, camera_crc
 
 CAM, EPHYS = "pilot1.cam0", "pilot1.ephys"
@@ -203,3 +204,26 @@ def test_folder_without_a_recording_is_refused(tmp_path: Path) -> None:
     """The message names the folder and what was looked for."""
     with pytest.raises(RecordingFolderError, match=r"no recording is there \(no session.jsonl, no segment\)"):
         verify(tmp_path)
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_a_journal_that_a_full_disk_cut_in_a_line_is_no_finding(tmp_path: Path, is_killed: bool) -> None:
+    """Whoever writes next ends the line and says so: the recorder itself, or the one after it."""
+    folder, made = tmp_path / "a", MadeStream()
+    session = SessionRecorder(folder, "demo")
+    session.store(made.block(0, origin=0), made.spec)
+    with disk_full_at(session.journal.path.stat().st_size + 30):
+        session.journal.tell("note", text="of more than thirty bytes")
+    assert not session.journal.path.read_bytes().endswith(b"\n")
+    if is_killed:
+        session.streams[made.spec.stream].flush()
+        session._sync.close()
+        session = SessionRecorder(folder, "demo", resume=True)
+    session.store(made.block(1), made.spec)
+    session.store(made.end(2), made.spec)
+    session.close()
+
+    report = verify(folder)
+    assert report.ok, report.lines()
+    kinds = [event.kind for event in read_journal(folder / "session.jsonl").events]
+    assert (1, 1, int(not is_killed)) == (kinds.count("torn"), kinds.count("end"), kinds.count("note"))
