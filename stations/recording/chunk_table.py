@@ -200,8 +200,7 @@ def _rows_of(segment: SegmentReader, file: int, times_at: int | None) -> NDArray
     found["first"] = segment.rows["first_seq"]
     codecs, which = np.unique(segment.rows["codec"], return_inverse=True)
     found["scale"] = np.array([scale_of(codec.decode(errors="replace")) for codec in codecs], "u1")[which]
-    within = (found["first"] - np.uint64(segment.head.first)).astype(np.int64)
-    found["times_at"] = -1 if times_at is None else times_at + within
+    found["times_at"] = -1 if times_at is None else times_at + segment.positions
     return found
 
 

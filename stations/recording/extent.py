@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -18,6 +19,7 @@ from pipeline.stream_spec import dtype_of_json
 
 from .errors import SegmentFormatError
 from .layout import SegmentHead
+from .ranges import Ranges
 from .segment_reader import SegmentReader
 
 _STEP_NS: Final = 1
@@ -31,7 +33,8 @@ class Piece:
 
     path: Path
     head: SegmentHead
-    items: int
+    runs: tuple[tuple[int, int], ...]
+    """Of sequences that are whole, ``[first, end)``."""
     begin_ns: int
     """Time of the first item, on the stream's clock."""
     end_ns: int
@@ -76,7 +79,7 @@ def piece_of(path: Path) -> Piece | None:
         # A single item's block tells the stream's period, or none: then the mean of this file does.
         period_ns = int(last["period_ns"]) or (end_ns - begin_ns) // max(1, segment.items - 1)
         return Piece(
-            path, segment.head, segment.items, begin_ns, end_ns + max(_STEP_NS, int(last["count"]) * period_ns)
+            path, segment.head, tuple(segment.runs()), begin_ns, end_ns + max(_STEP_NS, int(last["count"]) * period_ns)
         )
 
 
@@ -108,9 +111,9 @@ def extent_of(pieces: Iterable[Piece]) -> Extent | None:
 
 
 def missing_in(pieces: Iterable[Piece]) -> int:
-    """Return how many items a stream lacks between files of one birth; what is between births nobody knows."""
-    return sum(
-        max(0, after.head.first - before.head.first - before.items)
-        for before, after in pairwise(pieces)
-        if before.head.birth == after.head.birth
-    )
+    """Return how many items a stream lacks between those of one birth; what is between births nobody knows."""
+    stored: defaultdict[int, Ranges] = defaultdict(Ranges)
+    for piece in pieces:
+        for first, end in piece.runs:
+            stored[piece.head.birth].add(first, end)
+    return sum(end - first for held in stored.values() for (_, first), (end, _) in pairwise(held))

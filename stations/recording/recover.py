@@ -129,10 +129,9 @@ def _copy(segment: SegmentReader, path: Path) -> None:
             table.resize(len(rows), axis=0)
             table[:] = rows
         data.resize(segment.items, axis=0)
-        for row in segment.rows:
-            item = int(row["first_seq"]) - segment.head.first
-            mask, payload = segment.read_chunk(item)
-            data.id.write_direct_chunk((item, *(0 for _ in segment.head.shape)), payload, mask)
+        for index, at in enumerate(segment.positions.tolist()):
+            mask, payload = segment.read_chunk(index)
+            data.id.write_direct_chunk((at, *(0 for _ in segment.head.shape)), payload, mask)
         file.flush()
         os.fdatasync(file.id.get_vfd_handle())
     with path.open("rb") as closed:

@@ -28,8 +28,8 @@ class Past:
 
     births: dict[int, BirthAccount] = field(default_factory=dict)
     files: list[str] = field(default_factory=list)
-    pieces: list[tuple[str, tuple[int, int, int]]] = field(default_factory=list)
-    """What each readable file holds: birth, first, end."""
+    pieces: list[tuple[str, list[tuple[int, int, int]]]] = field(default_factory=list)
+    """What each readable file holds: runs of (birth, first, end)."""
     next_part: int = 0
     stored: int = 0
     ended: bool = False
@@ -108,13 +108,14 @@ def _add(past: Past, path: Path) -> None:
     past.next_part = _part(path) + 1
     try:
         with open_file_of(path) as segment:
-            head, items = segment.head, segment.items
+            head, runs = segment.head, segment.runs()
     except SegmentFormatError as error:
         log.error("left alone: %s", error)  # noqa: TRY400 - a finding about a file, not our failure
         return
     account = past.births.setdefault(head.birth, BirthAccount(head.birth, head.origin))
-    account.stored.add(head.first, head.first + items)
-    past.pieces.append((past.files[-1], (head.birth, head.first, head.first + items)))
+    for first, end in runs:
+        account.stored.add(first, end)
+    past.pieces.append((past.files[-1], [(head.birth, first, end) for first, end in runs]))
 
 
 def _part(path: Path) -> int:

@@ -51,6 +51,10 @@ class RowsReader:
         """How many rows are whole."""
         return len(self.rows)
 
+    def runs(self) -> list[tuple[int, int]]:
+        """Return the runs of sequences that are whole: one, if there is any."""
+        return [(self.head.first, self.end)] if self.items else []
+
     @property
     def end(self) -> int:
         """The sequence after the last whole row."""

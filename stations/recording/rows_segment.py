@@ -73,6 +73,10 @@ class RowsFile:
         if self._pending >= PENDING_BYTES:
             self.flush()
 
+    def take_runs(self) -> list[tuple[int, int]]:
+        """Return which sequences are stored; each row follows the one before."""
+        return [(self.head.first, self.end)]
+
     def flush(self) -> int:
         """Make every row visible to other readers; return the sequence after the last.
 

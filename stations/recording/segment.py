@@ -35,6 +35,7 @@ class SegmentFile:
     """Writes one segment; belongs to one thread.
 
     The file is created and never reopened for writing.  A short block is the last one: HDF5 chunks lie on a grid.
+    Where each item has its sequence beside it, blocks may be missing between others; elsewhere each follows the last.
 
     Args:
         path: the file to create; it must not exist.
@@ -51,7 +52,11 @@ class SegmentFile:
         self.bytes = 0
         self.began_ns = 0
         self.is_full = False
+        self.end = head.first
+        """The sequence after the last stored item."""
+        self._runs: list[tuple[int, int]] = []
         self._rows: list[tuple[Any, ...]] = []
+        self._sequences: list[np.ndarray[Any, np.dtype[np.uint64]]] = []
         self._times: list[np.ndarray[Any, np.dtype[np.int64]]] = []
         try:
             self._create()
@@ -61,23 +66,22 @@ class SegmentFile:
         # A descriptor of our own: it outlives the file object, so that a worker can sync what was closed.
         self.fd = os.dup(self._file.id.get_vfd_handle())
 
-    @property
-    def end(self) -> int:
-        """The sequence after the last stored item."""
-        return self.head.first + self.items
+    def can_follow(self, first: int) -> bool:
+        """Tell whether a block that begins at a sequence may be the next."""
+        return not self.is_full and (first == self.end or (self.head.per_item and first > self.end))
 
     def append(self, block: Block) -> None:
         """Store one block as the next chunk.
 
         Args:
-            block: begins at `end`; its payload decodes to `block_items` items, of which `count` are real.
+            block: may follow; its payload decodes to `block_items` items, of which `count` are real.
 
         Raises:
-            SegmentFullError: the last block was short.
+            SegmentFullError: it may not.
             DiskError: the disk did not take it.
         """
         header = block.header
-        if self.is_full or header.first != self.end:
+        if not self.can_follow(header.first):
             raise SegmentFullError(f"{self.path.name}: block {header.first} cannot follow item {self.end}")
         self._data.id.set_extent((self.items + header.count, *self.head.shape))
         mask = layout.FILTER_SKIPPED if header.codec == RAW else layout.AS_WRITTEN
@@ -98,10 +102,18 @@ class SegmentFile:
         )
         if self.head.per_item:
             self._times.append(block.item_times())
+            self._sequences.append(np.arange(header.first, header.end, dtype="<u8"))
+        self._note(header.first, header.end)
         self.began_ns = self.began_ns if self.items else header.time_ns
         self.bytes += header.payload_bytes
         self.items += header.count
+        self.end = header.end
         self.is_full = header.count < self.head.block_items
+
+    def take_runs(self) -> list[tuple[int, int]]:
+        """Return the runs of sequences that were stored since the last call, and the one before them again."""
+        runs, self._runs = self._runs, self._runs[-1:]
+        return runs
 
     def flush(self) -> int:
         """Make everything appended visible to other readers; return the sequence after it.
@@ -158,11 +170,17 @@ class SegmentFile:
         self._file.swmr_mode = True
         hidden.rename(self.path)
 
+    def _note(self, first: int, end: int) -> None:
+        if self._runs and self._runs[-1][1] == first:
+            self._runs[-1] = (self._runs[-1][0], end)
+        else:
+            self._runs.append((first, end))
+
     def _write_rows(self) -> None:
         if self.head.per_item:
-            times = np.concatenate(self._times)
-            _extend(self._tables[layout.SEQ], np.arange(self.end - len(times), self.end, dtype="<u8"))
-            _extend(self._tables[layout.TIME], times)
+            _extend(self._tables[layout.SEQ], np.concatenate(self._sequences))
+            _extend(self._tables[layout.TIME], np.concatenate(self._times))
+            self._sequences.clear()
             self._times.clear()
         _extend(self._tables[layout.BLOCKS], layout.checked(np.array(self._rows, layout.UNCHECKED_ROW)))
         self._rows.clear()

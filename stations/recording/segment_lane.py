@@ -52,6 +52,9 @@ class Segment(Protocol):
     def end(self) -> int:
         """The sequence after the last item."""
 
+    def take_runs(self) -> list[tuple[int, int]]:
+        """Return the runs of sequences that were stored since the last call, perhaps older ones again."""
+
     def flush(self) -> int:
         """Make everything visible to readers."""
 
@@ -132,14 +135,14 @@ class SegmentLane(Generic[File]):
         return segment, kept
 
     def _on_synced(self, segment: File, close_fd: int = -1) -> Done:
-        told = (segment.head.birth, segment.head.first, segment.end)
+        told = [(segment.head.birth, first, end) for first, end in segment.take_runs()]
         closed = (segment.path, segment.end, segment.items)
 
         def done(error: str) -> None:
             if error:
                 self._synced.failed = error
             else:
-                self._synced.ranges.append(told)
+                self._synced.ranges.extend(told)
             if close_fd >= 0:
                 if not error:
                     self._synced.closed.append(closed)
@@ -150,13 +153,13 @@ class SegmentLane(Generic[File]):
         return done
 
 
-def sync_file(sync: DiskSync, synced: Synced, path: Path, told: tuple[int, int, int]) -> None:
+def sync_file(sync: DiskSync, synced: Synced, path: Path, told: list[tuple[int, int, int]]) -> None:
     """Bring a file of an earlier process to the disk: that process may have died before it did."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
     def done(error: str) -> None:
         if not error:
-            synced.ranges.append(told)
+            synced.ranges.extend(told)
         os.close(fd)
 
     sync.submit(fd, done)

@@ -98,7 +98,23 @@ class SegmentReader:
     @property
     def end(self) -> int:
         """The sequence after the last whole item."""
-        return self.head.first + self.items
+        return int(self.rows["first_seq"][-1] + self.rows["count"][-1]) if len(self.rows) else self.head.first
+
+    @cached_property
+    def positions(self) -> NDArray[np.int64]:
+        """Where in the file the first item of each block is."""
+        counts = self.rows["count"].astype(np.int64)
+        return np.asarray(np.cumsum(counts) - counts, np.int64)
+
+    def runs(self) -> list[tuple[int, int]]:
+        """Return the runs of sequences ``[first, end)`` that are whole."""
+        if not len(self.rows):
+            return []
+        firsts = self.rows["first_seq"].astype(np.int64)
+        ends = firsts + self.rows["count"]
+        begins = np.flatnonzero(np.append(True, firsts[1:] != ends[:-1]))
+        lasts = np.append(begins[1:], len(firsts)) - 1
+        return list(zip(firsts[begins].tolist(), ends[lasts].tolist(), strict=True))
 
     def chunk(self, index: int) -> Chunk:
         """Read one block as it lies in the file.
@@ -107,9 +123,8 @@ class SegmentReader:
             SegmentFormatError: the chunk is not where the file says.
         """
         row = self.rows[index]
-        at = int(row["first_seq"]) - self.head.first
-        count = int(row["count"])
-        _, payload = self.read_chunk(at)
+        at, count = int(self.positions[index]), int(row["count"])
+        _, payload = self.read_chunk(index)
         if self._columns is None:  # not from `times`: those of an hour of samples at 30 kHz are 0.9 GB
             times = row["time_ns"] + np.arange(count) * row["period_ns"]
         else:
@@ -123,14 +138,14 @@ class SegmentReader:
             bool(self._intact[index]),
         )
 
-    def read_chunk(self, item: int) -> tuple[int, bytes]:
-        """Return the filter mask and the bytes of the chunk that begins with an item of this file."""
+    def read_chunk(self, index: int) -> tuple[int, bytes]:
+        """Return the filter mask and the bytes of the chunk of a block."""
+        at = int(self.positions[index])
         try:
-            mask, payload = self._data.id.read_direct_chunk((item, *(0 for _ in self.head.shape)))
+            mask, payload = self._data.id.read_direct_chunk((at, *(0 for _ in self.head.shape)))
         except (OSError, RuntimeError, ValueError) as error:
-            raise SegmentFormatError(
-                f"{self.path.name}: item {self.head.first + item} cannot be read: {error}"
-            ) from error
+            item = int(self.rows[index]["first_seq"])
+            raise SegmentFormatError(f"{self.path.name}: item {item} cannot be read: {error}") from error
         return mask, payload
 
     def decode(self, chunk: Chunk, out: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -191,7 +206,10 @@ class SegmentReader:
         rows = rows if rows.dtype == layout.BLOCK_ROW else layout.checked(rows)
         self._intact = rows["check"] == layout.checks_of(rows)
         ends = np.cumsum(rows["count"].astype(np.int64))
-        follows = rows["first_seq"].astype(np.int64) + rows["count"] == self.head.first + ends
+        firsts, counts = rows["first_seq"].astype(np.int64), rows["count"].astype(np.int64)
+        skipped = firsts - np.concatenate([[self.head.first], (firsts + counts)[:-1]])
+        follows = (skipped >= 0) if self.head.per_item else (skipped == 0)
+        follows[:1] &= skipped[:1] == 0
         whole = (rows["count"] > 0) & (rows["count"] <= self.head.block_items) & follows & (ends <= min(lengths))
         keep = len(rows) if whole.all() else int(np.argmin(whole))
         items = int(ends[keep - 1]) if keep else 0

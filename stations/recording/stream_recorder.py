@@ -1,9 +1,9 @@
 """Records one stream: blocks in, segment files out, nothing missing without a reason.
 
 A new segment begins wherever the chunks of the current one cannot go on: another birth or epoch, another shape, after
-a short block, after a gap; and where it has become as large as the rig file allows.  So within a file the sequences
-have no hole.  Blocks out of a Pilot's spool come late, while live ones go on, and into files of their own.  An item
-that is in a file already is passed over, whichever way it came.
+a short block; where items have no sequence beside them after a gap; and where it has become as large as the rig file
+allows.  So within a file sequences ascend.  Blocks out of a Pilot's spool come late, while live ones go on, and into
+files of their own.  An item that is in a file already is passed over, whichever way it came.
 """
 
 from __future__ import annotations
@@ -232,8 +232,7 @@ def part_of(block: Block, first: int, end: int) -> Block:
 def _fits(segment: SegmentFile, block: Block) -> bool:
     head, header = segment.head, block.header
     return (
-        not segment.is_full
-        and segment.end == header.first
+        segment.can_follow(header.first)
         and (head.birth, head.epoch) == (header.birth, header.epoch)
         and (head.dtype, head.shape, head.block_items) == (header.dtype, header.shape, header.block_items)
     )

@@ -95,27 +95,32 @@ def _read_segment(segment: SegmentReader, births: dict[int, BirthFound], found: 
         found.notes.append(
             f"{segment.path.name}: its writer was killed or writes still; {segment.trimmed} items trimmed"
         )
-    found.duplicates += account.stored.add(head.first, segment.end)
+    found.duplicates += sum(account.stored.add(first, end) for first, end in segment.runs())
     _check_tables(segment, found)
     times: list[int] = []
-    for index in range(len(segment.rows)):
+    seam: Seam | None = None
+    begins = {first for first, _ in segment.runs()}
+    for index, first in enumerate(segment.rows["first_seq"].tolist()):
         try:
-            _check_chunk(segment, segment.chunk(index), times, found)
+            chunk = segment.chunk(index)
+            _check_chunk(segment, chunk, times, found)
         except SegmentFormatError as error:
-            found.bad_items.append(_bad(segment, int(segment.rows[index]["first_seq"]), str(error)))
-    if times:
-        account.seams.append(Seam(head.first, times[0], times[-1], segment.path.name))
+            found.bad_items.append(_bad(segment, first, str(error)))
+            continue
+        if seam is None or first in begins:
+            seam = Seam(first, int(chunk.times[0]), int(chunk.times[-1]), segment.path.name)
+            account.seams.append(seam)
+        seam.last_time = int(chunk.times[-1])
 
 
 def _check_tables(segment: SegmentReader, found: StreamReport) -> None:
     """Compare `seq` and `time_ns` with the block rows, which say the same once more."""
     if not segment.head.per_item:  # there are none: they follow from the rows
         return
-    expected = np.arange(segment.head.first, segment.end, dtype=np.uint64)
+    expected = np.concatenate([np.arange(first, end, dtype=np.uint64) for first, end in [(0, 0), *segment.runs()]])
     for at in np.flatnonzero(segment.sequences != expected):
         found.bad_items.append(_bad(segment, int(expected[at]), f"seq says {segment.sequences[at]}"))
-    firsts = (segment.rows["first_seq"] - segment.head.first).astype(np.int64)
-    for at in np.flatnonzero(segment.times[firsts] != segment.rows["time_ns"]):
+    for at in np.flatnonzero(segment.times[segment.positions] != segment.rows["time_ns"]):
         sequence = int(segment.rows[at]["first_seq"])
         found.bad_items.append(_bad(segment, sequence, "time_ns differs from the block's"))
 

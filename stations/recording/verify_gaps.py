@@ -19,9 +19,9 @@ TOLD_LATE_S: Final = 5.0
 """A death on another machine may reach the journal after the gap that it caused."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(slots=True, order=True)
 class Seam:
-    """Where one file's items begin and end in time."""
+    """Where items of one file that follow each other begin and end in time."""
 
     first: int
     first_time: int

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from itertools import chain
+from contextlib import closing
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -23,7 +24,7 @@ from stations.suggest import did_you_mean
 from .source import Array, SourceSpec, Upcoming
 
 if TYPE_CHECKING:
-    from stations.recording import Recording, SegmentReader
+    from stations.recording import Recording, StreamRecording
     from stations.recording.extent import Extent, Piece
 
 Speed = Annotated[float, Meta(gt=0, le=1000)] | Literal["max"]
@@ -93,7 +94,7 @@ class ReplaySource:
         if self.missing:
             log.warning("%s of %s lacks %d items: there are gaps in time", stream, self.path.name, self.missing)
         self._spec = self._spec_of(pieces[0])
-        self._runs = self._play(recording[stream].paths, extent)
+        self._runs = self._play(recording[stream], extent)
 
     def upcoming(self, most: int) -> Upcoming:
         """Return the next items that are evenly spaced; decodes them if it must, before they are due.
@@ -135,28 +136,37 @@ class ReplaySource:
             self._items, self._times = run
         return True
 
-    def _play(self, paths: list[Path], extent: Extent) -> Iterator[tuple[Array, NDArray[np.int64]]]:
+    def _play(self, stream: StreamRecording, extent: Extent) -> Iterator[tuple[Array, NDArray[np.int64]]]:
         """Yield items and when each is due, ns since the start at the recorded speed."""
         lap_ns, has_items = 0, True
-        while has_items:
-            has_items = False
-            for path in paths:
-                for items, times in self._play_file(path, extent):
+        with closing(stream):
+            while has_items:
+                has_items = False
+                for items, times in self._lap(stream, extent):
                     has_items = True
                     yield items, times + lap_ns
-            lap_ns += extent.length_ns - self._offset_ns
-            has_items = has_items and self._loop
+                lap_ns += extent.length_ns - self._offset_ns
+                has_items = has_items and self._loop
 
-    def _play_file(self, path: Path, extent: Extent) -> Iterator[tuple[Array, NDArray[np.int64]]]:
-        from stations.recording import SegmentFormatError, SegmentReader
+    def _lap(self, stream: StreamRecording, extent: Extent) -> Iterator[tuple[Array, NDArray[np.int64]]]:
+        """Yield the items in the order in which they were acquired, block by block."""
+        from stations.recording import SegmentFormatError
 
         try:
-            with SegmentReader(path) as segment:
-                begin_ns = extent.on_clock(segment.head.clock_domain, self._offset_ns)
-                yield from _from(segment, begin_ns)
+            for index, (begin, end) in enumerate(pairwise(stream.table.begins.tolist())):
+                begin_ns = extent.on_clock(stream.head_of(index).clock_domain, self._offset_ns)
+                times = stream.time[begin:end]
+                skip = int(np.searchsorted(times, begin_ns))
+                if skip < len(times):
+                    yield stream.read_chunk(index)[skip:], times[skip:] - begin_ns
         except SegmentFormatError as error:
-            where = f"recording {self.path.name}: stream {self.stream}"
-            raise SourceDamagedError(f"{where} is damaged: {error}; pipeline verify lists all of it") from error
+            raise self._damaged(str(error)) from error
+        if stream.problems:
+            raise self._damaged("; ".join(stream.problems))
+
+    def _damaged(self, why: str) -> SourceDamagedError:
+        where = f"recording {self.path.name}: stream {self.stream}"
+        return SourceDamagedError(f"{where} is damaged: {why}; pipeline verify lists all of it")
 
     def _choose(self, recording: Recording) -> str:
         names = list(recording)
@@ -184,22 +194,6 @@ class ReplaySource:
             unit=head.unit,
             meta={**(head.meta or {}), "replayed": told},
         )
-
-
-def _from(segment: SegmentReader, begin_ns: int) -> Iterator[tuple[Array, NDArray[np.int64]]]:
-    """Yield the items of a file from a time on, block by block, with the time of each since then."""
-    from stations.recording import SegmentFormatError
-
-    first = max(0, int(np.searchsorted(segment.rows["time_ns"], begin_ns, "right")) - 1)
-    for index in range(first, len(segment.rows)):
-        chunk = segment.chunk(index)
-        if not segment.is_whole(chunk):
-            raise SegmentFormatError(f"{segment.path.name}: item {chunk.first}: its block fails its CRC")
-        skip = int(np.searchsorted(chunk.times, begin_ns))
-        if skip < chunk.count:
-            yield segment.decode(chunk)[skip:], chunk.times[skip:] - begin_ns
-    if segment.damage:
-        raise SegmentFormatError(f"{segment.path.name}: {segment.damage}")
 
 
 def _recording(path: Path) -> Recording:

@@ -184,12 +184,12 @@ def test_a_damaged_block_is_named_where_it_is_asked_for(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read_is_told_and_its_items_are_missing(tmp_path: Path) -> None:
     """The other files are one sequence still."""
     made = MadeStream()
-    interleaved(tmp_path / "a", made, {2}, [], blocks=6)
+    interleaved(tmp_path / "a", made, {0, 1, 2}, [0, 1, 2], blocks=6)
     (tmp_path / "a" / f"{CAM}_part-000.h5").write_bytes(b"no HDF5")
     stream = Recording(tmp_path / "a")[CAM]
     assert (3, 1) == (len(stream), len(stream.problems))
     assert "part-000" in stream.problems[0]
-    assert [3, 4, 5] == list(stream.sequence)
+    assert [0, 1, 2] == list(stream.sequence)
 
 
 def test_a_stream_that_changes_and_one_that_is_not_there_are_refused(tmp_path: Path) -> None:

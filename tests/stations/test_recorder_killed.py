@@ -188,4 +188,4 @@ def assert_recovered(folder: Path) -> None:
 
 def chunks_of(path: Path) -> list[tuple[int, bytes]]:
     with SegmentReader(path) as segment:
-        return [segment.read_chunk(int(row["first_seq"]) - segment.head.first) for row in segment.rows]
+        return [segment.read_chunk(index) for index in range(len(segment.rows))]

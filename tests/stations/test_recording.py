@@ -11,7 +11,8 @@ import msgspec
 import numpy as np
 import pytest
 from support.full_disk import disk_full_at
-from support.recordings import BIRTH, MadeStream
+from support.recordings import BIRTH, MadeStream, late, late_spec
+from support.waiting import eventually
 
 from pipeline.block import BlockFlag
 from stations.recording import Recording, RecordingFolderError, SessionRecorder, read_journal, verify
@@ -83,20 +84,35 @@ def test_everything_stored_is_read_back_and_the_account_balances(tmp_path: Path)
     assert ["pilot1.cam0_part-000.h5"] == written["streams"][NAME]["files"]
 
 
-def test_gap_begins_a_new_segment_and_has_the_reason_of_whoever_lost_it(tmp_path: Path) -> None:
-    """The Pilot's reason where it gave one, `recorder` where blocks were overwritten here, `unknown` otherwise."""
-    made = MadeStream()
+@pytest.mark.parametrize(
+    ("made", "expected"),
+    [
+        (MadeStream(), [(0, 25)]),
+        (MadeStream(shape=(3,), block_items=1, regular=False), [(0, 25)]),
+        (MadeStream(shape=(3,), block_items=2), [(0, 10), (15, 16), (20, 21), (24, 25)]),
+    ],
+    ids=["images", "irregular items", "samples"],
+)
+def test_gap_has_the_reason_of_whoever_lost_it(
+    tmp_path: Path, made: MadeStream, expected: list[tuple[int, int]]
+) -> None:
+    """The Pilot's reason where it gave one, `recorder` where blocks were overwritten here, `unknown` otherwise.
+
+    Samples go on in a new file: theirs are numbered by where they are.
+    """
     session = SessionRecorder(tmp_path / "a", "demo")
     store(session, made, 0, 10)
-    session.store(made.block(15, lost=5, lost_reason="link"), made.spec)
-    session.store(made.block(20), made.spec, missed=True)
-    session.store(made.block(24), made.spec)
+    session.store(made.block(15, 1, lost=5, lost_reason="link"), made.spec)
+    session.store(made.block(20, 1), made.spec, missed=True)
+    session.store(made.block(24, 1), made.spec)
     session.store(made.end(30, lost=2, lost_reason="lapped"), made.spec)
     account = session.close()[NAME]["births"][HEX]
 
     gaps = [[10, 5, "link"], [16, 4, "recorder"], [21, 3, "unknown"], [25, 3, "unknown"], [28, 2, "lapped"]]
     assert {"origin": 0, "end": 30, "stored": 13, "gaps": gaps} == account
-    assert [(0, 10), (15, 16), (20, 21), (24, 25)] == [(first, end) for _, first, end in files(tmp_path / "a")]
+    assert expected == [(first, end) for _, first, end in files(tmp_path / "a")]
+    assert [*range(10), 15, 20, 24] == list(Recording(tmp_path / "a")[NAME].sequence)
+    assert verify(tmp_path / "a").streams[NAME].stored == 13
     told = read_journal(tmp_path / "a" / "session.jsonl").of_kind("gap")
     assert gaps == [[gap.fields["first"], gap.fields["count"], gap.fields["reason"]] for gap in told]
 
@@ -180,7 +196,7 @@ def test_recorder_goes_on_where_its_files_end(tmp_path: Path) -> None:
     summary = alive.close()[NAME]
 
     assert {"origin": 8, "end": 40, "stored": 32, "gaps": []} == summary["births"][HEX]  # what was lost came after all
-    assert [(10, 20), (8, 10), (20, 40)] == [(first, end) for _, first, end in files(tmp_path / "a")]
+    assert [(10, 20), (8, 40)] == [(first, end) for _, first, end in files(tmp_path / "a")]
 
 
 def test_what_was_overwritten_while_no_recorder_lived_is_its_loss(tmp_path: Path) -> None:
@@ -279,3 +295,35 @@ def test_status_lines(tmp_path: Path) -> None:
     assert "<SessionRecorder a recording streams=1 stored=3>" == repr(session)
     assert "<StreamRecorder pilot1.cam0 stored=3 durable=0 recording>" == repr(session.streams[NAME])
     msgspec.msgpack.encode(session.close())
+
+
+def test_what_is_durable_of_a_file_with_holes_is_what_is_in_it(tmp_path: Path) -> None:
+    """A Pilot's spool forgets what is told as durable: never what was not there."""
+    made = MadeStream()
+    session = SessionRecorder(tmp_path / "a", "demo")
+    recorder, expected = session.stream(NAME), []
+    for first in range(0, 60, 6):
+        store(session, made, first, first + 2)
+        expected.append((first, first + 2))
+        session.tick(10.0 * len(expected))
+        assert eventually(lambda: recorder.durable == 2 * len(expected))
+        assert expected == list(recorder.durable_ranges()[BIRTH])
+    session.close()
+    assert 1 == len(files(tmp_path / "a"))
+
+
+def test_after_a_death_the_holes_of_a_file_are_known(tmp_path: Path) -> None:
+    """What lies in them may still come out of a spool."""
+    made = MadeStream()
+    dead = SessionRecorder(tmp_path / "a", "demo")
+    for first in (0, 10, 20):
+        store(dead, made, first, first + 5)
+    dead.close()
+    alive = SessionRecorder(tmp_path / "a", "demo", resume=True)
+    recorder = alive.streams[NAME]
+    assert eventually(lambda: recorder.durable == 15)
+    assert [(0, 5), (10, 15), (20, 25)] == list(recorder.durable_ranges()[BIRTH])
+    alive.backfill(late(made.block(7)), late_spec(made))
+    store(alive, made, 12, 30)
+    alive.close()
+    assert [*range(5), 7, *range(10, 30)] == list(Recording(tmp_path / "a")[NAME].sequence)

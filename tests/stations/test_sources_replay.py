@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from support.recordings import MadeStream, spoil
+from support.recordings import MadeStream, late, late_spec, spoil
 from support.rings import ListRing, ManualClock
 
 from pipeline.stream_spec import ClockStamp
@@ -266,3 +266,17 @@ def test_real_counts_are_those_of_the_recording(tmp_path: Path) -> None:
     path = record(tmp_path, (ephys(), [(0, 777), (800, 1003)]))
     loop, _ = play(path, rate="max")
     assert len(Recording(path)[EPHYS]) == loop.counted
+
+
+def test_what_came_late_is_replayed_in_its_place(tmp_path: Path) -> None:
+    """Whatever file it is in."""
+    made = MadeStream(CAM, rate=100)
+    session = SessionRecorder(tmp_path / "rec", "demo")
+    for block in (*made.blocks(0, 5), *made.blocks(15, 20)):
+        session.store(block, made.spec)
+    for block in made.blocks(5, 15):
+        session.backfill(late(block), late_spec(made))
+    session.close()
+    _, ring = play(tmp_path / "rec", rate="max")
+    np.testing.assert_array_equal(made.items(0, 20), np.stack(ring.items))
+    assert (made.times(0, 20) - made.times(0, 1)).tolist() == offsets(ring)

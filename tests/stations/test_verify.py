@@ -60,7 +60,7 @@ def test_whole_recording_is_whole(tmp_path: Path) -> None:
     assert report.ok, report.lines()
     assert (96, 100) == (report.streams[CAM].stored, report.streams[EPHYS].stored)
     assert [(50, 4, "link")] == [(gap.first, gap.count, gap.reason) for gap in report.streams[CAM].gaps]
-    assert f"{CAM}: 96 items in 2 files, missing: 4 link" == report.lines()[0]
+    assert f"{CAM}: 96 items in 1 files, missing: 4 link" == report.lines()[0]
     json.dumps(report.to_json())
 
 

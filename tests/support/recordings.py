@@ -86,7 +86,7 @@ class MadeStream:
         values = {
             "stream": spec.stream, "birth": spec.birth, "epoch": 0, "flags": 0, "first": first, "count": count,
             "block_items": spec.block_items, "origin": 0, "lost": 0, "lost_reason": "",
-            "time_ns": START_NS + first * self.period_ns, "period_ns": self.period_ns, "dtype": spec.dtype,
+            "time_ns": int(self.times(first, 1)[0]), "period_ns": self.period_ns, "dtype": spec.dtype,
             "shape": spec.shape, "codec": codec, "raw_bytes": flat.nbytes if count else 0,
             "payload_bytes": len(payload), "crc": checksum(times, payload), **header,
         }  # fmt: skip
