@@ -206,6 +206,8 @@ class SegmentReader:
         rows = rows if rows.dtype == layout.BLOCK_ROW else layout.checked(rows)
         self._intact = rows["check"] == layout.checks_of(rows)
         ends = np.cumsum(rows["count"].astype(np.int64))
+        if self.head.per_item:
+            self._repair(rows)
         firsts, counts = rows["first_seq"].astype(np.int64), rows["count"].astype(np.int64)
         skipped = firsts - np.concatenate([[self.head.first], (firsts + counts)[:-1]])
         follows = (skipped >= 0) if self.head.per_item else (skipped == 0)
@@ -216,11 +218,19 @@ class SegmentReader:
         trimmed = max(lengths) - items
         # Only a killed writer leaves rows that are still empty, or datasets of different lengths.
         wrong = keep < len(rows) and any(rows[keep].tobytes()) and not (follows[keep] and self._intact[keep])
-        row = f"row {keep} of {layout.BLOCKS!r} (item {self.head.first + items})"
+        item = int(self._file[layout.SEQ][items]) if wrong and self.head.per_item else self.head.first + items
+        row = f"row {keep} of {layout.BLOCKS!r} (item {item})"
         damage = f"{row} is damaged or does not follow the one before" if wrong else ""
         if not damage and trimmed and not self.was_killed:
             damage = f"{trimmed} items are not in every dataset, though the file was closed"
         return rows[:keep], trimmed, damage
+
+    def _repair(self, rows: NDArray[np.void]) -> None:
+        """Take what a damaged row says of its sequence from `seq`, which says the same once more."""
+        counts = rows["count"].astype(np.int64)
+        sequences, at = self._file[layout.SEQ], np.cumsum(counts) - counts
+        for row in np.flatnonzero(~self._intact & (at < sequences.shape[0])).tolist():
+            rows["first_seq"][row] = sequences[int(at[row])]
 
 
 def open_file(path: Path) -> tuple[h5py.File, bool]:
