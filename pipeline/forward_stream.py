@@ -197,6 +197,8 @@ class ForwardStream:
         self.refusal = ""
         self.allowance.reset(message.limit)
         self._end_is_sent = False
+        if self._origin is None:  # where a process began that goes on with a run, nothing is known to be safe
+            self._durable, self._spilled_to = min(self._durable, message.next), min(self._spilled_to, message.next)
         if message.origin is not None:
             self._origin = message.origin
         self._rewind(message.next)

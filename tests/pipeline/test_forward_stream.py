@@ -357,3 +357,15 @@ def test_what_arrived_before_the_link_broke_is_still_insured() -> None:
     stream.opened(Opened(opening.opening, SPEC.stream, 20, 0, False, PLENTY))
     stream.durable(4, is_full=True)
     assert [(4, 8), (8, 12), (12, 16), (16, 20)] == spilled(stream, kept, RingState(20, 0))
+
+
+def test_a_process_that_goes_on_with_a_run_insures_what_it_finds_in_the_ring() -> None:
+    """What was published while there was no Pilot is no more durable than what follows."""
+    kept = Kept()
+    stream = ForwardStream(SPEC, origin=None, start=40, keep=KEEP, most=MOST, spooled=kept)  # type: ignore[arg-type]
+    stream.link(True, 0.0)
+    opening = stream.step(RingState(40, 0), 0.0)
+    assert isinstance(opening, Open)
+    stream.opened(Opened(opening.opening, SPEC.stream, 20, 0, False, PLENTY))
+    stream.durable(8, is_full=True)
+    assert [(first, first + BLOCK) for first in range(20, 44, BLOCK)] == spilled(stream, kept, RingState(44, 0))
