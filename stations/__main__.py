@@ -13,6 +13,7 @@ from pipeline.heap import keep_freed_memory
 
 PARTS: Final = {
     "pilot": "stations.pilot",
+    "pilot_recorder": "stations.pilot_recorder",
     "recorder": "stations.recorder",
     "sensor": "stations.sensor",
     "terminal": "stations.terminal",

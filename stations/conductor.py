@@ -20,7 +20,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from .coherence import compare, published_side, stored_side
-from .ledger import Account, Produced, Stored, account
+from .ledger import Account, PilotAccount, PilotRecording, Produced, RecordingAccount, Stored, account
 from .rows_ring import PREFIX
 
 Phase = Literal["waiting", "starting", "running", "stopping", "done"]
@@ -38,6 +38,8 @@ DISK_FAILED: Final = "disk_failed"
 """Kind of the event that the disk takes no more of a stream ..."""
 DISK_BACK: Final = "disk_back"
 """... and that it does again."""
+PILOT_DISK: Final = "pilot_disk"
+"""Kind of the event that a Pilot's own disk takes no more of a stream; with an empty `error`, that it does again."""
 DRAIN_S: Final = 30.0
 """Seconds that a run waits for the spools of its pilots when nobody says."""
 
@@ -91,6 +93,8 @@ class Finished:
     """The run is over."""
 
     accounts: dict[str, Account]
+    recordings: dict[str, RecordingAccount] = field(default_factory=dict)
+    """Those of pilots that recorded, by pilot."""
 
 
 Effect = Send | Note | Finished
@@ -117,6 +121,7 @@ class Conductor:
         drain_s: float = DRAIN_S,
         *,
         required: Iterable[str] = (),
+        records_streams: bool = True,
     ) -> None:
         """Describe the run.
 
@@ -127,6 +132,7 @@ class Conductor:
             duration_s: seconds from START to STOP; None: until the finite streams end, or for ever.
             drain_s: seconds that the end waits for what is in the pilots' spools.
             required: streams without which the run does not start.
+            records_streams: the recorder takes them; else pilots do, and what they have is the account.
         """
         self.phase: Phase = "waiting"
         self._recorder = recorder
@@ -138,6 +144,8 @@ class Conductor:
         self._states: dict[str, StreamState] = {}
         self._produced: dict[str, Produced] = {}
         self._stored: dict[str, dict[str, Stored]] = {}
+        self._recordings: dict[str, PilotRecording] = {}
+        self._records_streams = records_streams
         self._deaths: list[str] = []
         self._recorded_before = False
         self._forwarded_before: set[str] = set()
@@ -340,13 +348,16 @@ class Conductor:
 
     def _value(self, name: str, key: Key) -> dict[str, Any]:
         if name != self._recorder:
-            run = str(self._start.get("directory", ""))
-            return {"streams": list(self._streams[name]), "run": run, "resume": name in self._forwarded_before}
+            run, called = str(self._start.get("directory", "")), str(self._start.get("name", ""))
+            told = {"streams": list(self._streams[name]), "run": run, "recording": called}
+            return {**told, "resume": name in self._forwarded_before}
+        recorded = self._streams if self._records_streams else {}
+        streams = [stream for streams in recorded.values() for stream in streams]
         if key == "START":
-            pilots = {pilot: list(streams) for pilot, streams in self._streams.items()}
-            return {**self._start, "streams": self.streams, "pilots": pilots, "resume": self._recorded_before}
+            pilots = {pilot: list(streams) for pilot, streams in recorded.items()}
+            return {**self._start, "streams": streams, "pilots": pilots, "resume": self._recorded_before}
         kept = {stream: produced.kept for stream, produced in self._produced.items() if produced.kept}
-        return {"streams": self.streams, "timeout_s": STOP_S / 2, "kept": kept}
+        return {"streams": streams, "timeout_s": STOP_S / 2, "kept": kept}
 
     def _pilots_answered(self, key: Key) -> bool:
         return all(key in self._members[pilot].answered for pilot in self._streams)
@@ -370,16 +381,33 @@ class Conductor:
             rows = {stream: row["produced"] for stream, row in value.items() if "produced" in row}
             self._produced |= msgspec.convert(rows, dict[str, Produced])
         else:
-            self._produced |= msgspec.convert(value, dict[str, Produced])
+            told = msgspec.convert(value, PilotAccount)
+            self._produced |= told.streams
+            if told.recording is not None:
+                self._recordings[sender] = told.recording
 
     def _finish(self) -> list[Effect]:
         self.phase = "done"
         self._deadline = None
+        if not self._records_streams:
+            for recording in self._recordings.values():
+                self._stored |= recording.streams
         accounts = {
             stream: account(self._produced.get(stream), self._stored.get(stream, {}), deaths=self._deaths)
             for stream in (*self.streams, *sorted(name for name in self._produced if name.startswith(PREFIX)))
         }
         waiting = {stream: row.pending for stream, row in accounts.items() if stream in self._full and row.pending}
         notes = [Note("disk_pending", {"streams": waiting})] if waiting else []
+        recordings = {pilot: self._balanced(pilot, recording) for pilot, recording in self._recordings.items()}
+        told = [Note("recorded", {"name": pilot, **msgspec.to_builtins(own)}) for pilot, own in recordings.items()]
         ledger = Note("ledger", {"streams": msgspec.to_builtins(accounts)})
-        return [self._coherence(), ledger, *notes, Finished(accounts)]
+        return [self._coherence(), *told, ledger, *notes, Finished(accounts, recordings)]
+
+    def _balanced(self, pilot: str, recording: PilotRecording) -> RecordingAccount:
+        """Balance what a Pilot recorded itself: of that nothing waits in a spool."""
+        accounts = {}
+        for stream in self._streams[pilot]:
+            produced = self._produced.get(stream)
+            own = msgspec.structs.replace(produced, pending=0) if produced is not None else None
+            accounts[stream] = account(own, recording.streams.get(stream, {}), deaths=self._deaths)
+        return RecordingAccount(recording.directory, accounts, recording.problem)

@@ -70,6 +70,39 @@ class Account(msgspec.Struct, frozen=True):
     """Items that wait in the Pilot's spool."""
 
 
+class PilotRecording(msgspec.Struct, frozen=True):
+    """What a Pilot says of its own recording at STOP."""
+
+    directory: str
+    """Its folder, on the Pilot's machine."""
+    streams: dict[str, dict[str, Stored]] = {}
+    """By stream and birth."""
+    problem: str = ""
+    """Why there is no account."""
+
+
+class PilotAccount(msgspec.Struct, frozen=True):
+    """A Pilot's answer to STOP."""
+
+    streams: dict[str, Produced] = {}
+    recording: PilotRecording | None = None
+    """What its own recorder has; None if nothing was recorded there."""
+
+
+class RecordingAccount(msgspec.Struct, frozen=True):
+    """A Pilot's own recording, balanced."""
+
+    directory: str
+    """On the Pilot's machine."""
+    streams: dict[str, Account]
+    problem: str = ""
+
+    @property
+    def is_balanced(self) -> bool:
+        """Whether every item is stored there, or missing for a reason."""
+        return not self.problem and all(account.balanced for account in self.streams.values())
+
+
 def account(produced: Produced | None, births: Mapping[str, Stored], *, deaths: Iterable[str] = ()) -> Account:
     """Balance one stream.
 

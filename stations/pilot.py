@@ -3,6 +3,7 @@
 | key | from | effect |
 |---|---|---|
 | HANDSHAKE | a sensor | noted; if the Pilot runs, the sensor is told to START |
+| | the Pilot's own recorder | noted; if the Pilot records, the recorder is told to go on |
 | START | the Terminal | its streams are forwarded and their sensors acquire |
 | STOP | the Terminal | sensors stop, what they published is forwarded to the last item; answers the account |
 | STATE | anybody | answers the state of every stream |
@@ -23,13 +24,15 @@ import secrets
 import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal, NoReturn
 
 import msgspec
 
-from pipeline import DuplicateIdError, Message, PeerState, Receipt
+from pipeline import DuplicateIdError, Message, PeerState, PipelineError, Receipt
 from pipeline.forward import Forwarder, ForwardReport
 from pipeline.forward_backfill import RATE_BYTES_S
 from pipeline.ladder import FULL, Rung
@@ -39,8 +42,11 @@ from shm import Counters, RingObserver, SegmentNotFoundError, ShmError
 
 from .child import Child, run_child
 from .conductor import Handshake, StreamState
-from .ledger import Produced, Span
+from .config.naming import TIME
+from .errors import StationError
+from .ledger import PilotAccount, Produced, Span
 from .lineage import Lineage
+from .own_recording import OwnRecording, look_at_rings
 from .pilot_listens import PilotListens
 from .station import Station
 from .taken import AddressGuard
@@ -112,6 +118,10 @@ class PilotConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Folder for what the link cannot carry in time; empty: no spool."""
     spool_bytes: int = 0
     backfill_bytes_s: float = RATE_BYTES_S
+    recorder: str = ""
+    """Address of its own recorder; empty: it has none."""
+    output: str = ""
+    """Folder of what that records."""
     streams: dict[str, StreamPlan] = {}
 
 
@@ -136,6 +146,12 @@ class PilotStation(Station):
         self._rungs: dict[str, Rung] = {}
         self._is_told = True
         """Whether the station above, as it is now, knows of us."""
+        self._rings = {stream: plan.ring for stream, plan in config.streams.items()}
+        self._own = (
+            OwnRecording(self._ask_recorder, config.id, Path(config.output), config.streams)
+            if config.recorder
+            else None
+        )
         for stream, plan in config.streams.items():
             forwarder.add(
                 stream,
@@ -174,7 +190,8 @@ class PilotStation(Station):
             Whether it was told now.
         """
         wanted = {stream for stream, plan in self.config.streams.items() if plan.has_sensor}
-        if self._is_told or (wanted - set(self._sensors) and time.monotonic() - self._began < GATHER_S):
+        missing = wanted - set(self._sensors) or (self._own is not None and not self._own.is_here)
+        if self._is_told or (missing and time.monotonic() - self._began < GATHER_S):
             return False
         self._is_told = True
         who = Handshake(self.id, "pilot", self._boot, os.getpid(), self.state, prefs=self.config.shared)
@@ -182,8 +199,12 @@ class PilotStation(Station):
         return True
 
     def l_handshake(self, message: Message) -> None:
-        """A sensor came up, its ring is there: if the Pilot runs, so should the sensor."""
+        """A sensor or the recorder came up: if the Pilot runs, so should they."""
         sensor = msgspec.convert(message.value, Handshake)
+        if sensor.kind == "recorder":
+            if self._own is not None and sensor.id == self.config.recorder:
+                self._own.met(sensor.boot)
+            return
         with self._lock:
             self._sensors[sensor.id] = sensor
             if self.state == "running":
@@ -195,13 +216,14 @@ class PilotStation(Station):
         A START of the run that runs changes nothing.  One of another run, whose Terminal knows nothing of this one,
         begins that run.
         """
-        origin: Literal["now", "resume"] = "resume" if message.value.get("resume") else "now"
+        resume = bool(message.value.get("resume"))
         run = str(message.value.get("run", ""))
         with self._lock:
             if self.state != "running" or run != self._run:
+                origins = self._record(message.value, resume=resume)
                 self._run = run
                 for stream in self.config.streams:
-                    self._forwarder.start(stream, origin, run=run)
+                    self._forwarder.start(stream, origins.get(stream, "resume" if resume else "now"), run=run)
                 self.state = "running"
                 for sensor in self._sensors:
                     self.send(sensor, "START")
@@ -211,25 +233,31 @@ class PilotStation(Station):
         """Stop the sensors, forward what they published, answer what was produced.
 
         Returns:
-            `Produced` by stream, plain data.
+            `PilotAccount`, plain data.
         """
         with self._lock:
             if self.state == "idle":  # this process came back after a death: the run goes on only to end
                 self._run = str((message.value or {}).get("run", ""))
+                with suppress(StationError, PipelineError):  # its account says that there is none
+                    self._record(message.value or {}, resume=True)
                 for stream in self.config.streams:
                     self._forwarder.start(stream, "resume", run=self._run)
             self.state = "stopping"
         counts = self._stop_sensors()
+        ends = look_at_rings(self._rings) if self._own is not None else {}
         for stream in self.config.streams:
-            count = counts.get(stream)
-            self._forwarder.stop(stream, count["published"] if count else None)
-        reports = self._drain()
+            count, seen = counts.get(stream), next(iter(ends.get(stream, {}).values()), None)
+            self._forwarder.stop(stream, count["published"] if count else seen)
+        with ThreadPoolExecutor(1, f"recording of {self.id}") as beside:
+            recording = beside.submit(self._own.stop, ends) if self._own is not None else None
+            reports = self._drain()
         kept = self._forwarder.kept()
         self.state = "idle"
-        return {
-            stream: msgspec.to_builtins(_produced(report, counts.get(stream), kept.get(stream, {})))
-            for stream, report in reports.items()
+        streams = {
+            stream: _produced(report, counts.get(stream), kept.get(stream, {})) for stream, report in reports.items()
         }
+        account: dict[str, Any] = msgspec.to_builtins(PilotAccount(streams, recording.result() if recording else None))
+        return account
 
     def l_state(self, _message: Message | None = None) -> dict[str, Any]:
         """Answer where every stream stands."""
@@ -300,6 +328,27 @@ class PilotStation(Station):
             return f"its ring does not exist ({plan.ring})"
         except ShmError as error:
             return str(error)
+
+    def _record(self, told: Mapping[str, Any], *, resume: bool) -> dict[str, int]:
+        """Begin the Pilot's own recording; return where the run begins in the rings that are there.
+
+        Both recordings then begin at the same item.  Empty without an own recording, and where the run goes on.
+        """
+        if self._own is None:
+            return {}
+        name = str(told.get("recording", "")) or f"{self.config.rig}_{datetime.now(UTC):{TIME}}"
+        if resume:
+            self._own.start(name, {}, resume=True)
+            return {}
+        origins = look_at_rings(self._rings)
+        directory = self._own.start(name, origins, resume=False)
+        said = {"kind": "pilot_recording", "name": self.id, "directory": str(directory)}
+        self.push(f"_{self.config.terminal}", "EVENT", said)
+        self.send(f"_{self.id}", "RECORDING", said, repeat=False)  # it is not there where the Terminal's is
+        return {stream: first for stream, births in origins.items() for first in births.values()}
+
+    def _ask_recorder(self, key: str, value: Any, timeout_s: float) -> Any:
+        return self.request(self.config.recorder, key, value, timeout_s=timeout_s)
 
     def _is_finite(self, stream: str) -> bool:
         sensor = self._sensors.get(stream)

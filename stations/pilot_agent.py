@@ -21,11 +21,22 @@ class PilotAgent:
         *,
         terminal_agent: str,
         on_kill: Callable[[str], None],
+        on_recording: Callable[[str, str], None],
     ) -> None:
+        """Connect.
+
+        Args:
+            pilot: whose agent.
+            node: builds the agent's node from its listens, connected to the Pilot's station.
+            terminal_agent: address of who conducts the run.
+            on_kill: hears who wants everything here to end.
+            on_recording: hears that the Pilot records, and into which folder.
+        """
         self._pilot = pilot
         self._to = terminal_agent
         self._on_kill = on_kill
-        self._node = node({"KILL": self.l_kill, "PING": answer_ping})
+        self._on_recording = on_recording
+        self._node = node({"KILL": self.l_kill, "RECORDING": self.l_recording, "PING": answer_ping})
 
     def on_process(self, event: SupervisorEvent) -> None:
         """Tell the Terminal of a death or a restart on this machine."""
@@ -38,6 +49,10 @@ class PilotAgent:
     def l_kill(self, message: Message) -> None:
         """End this Pilot's processes."""
         self._on_kill(f"{message.sender} said KILL to {self._pilot}")
+
+    def l_recording(self, message: Message) -> None:
+        """The Pilot records."""
+        self._on_recording(self._pilot, str(message.value["directory"]))
 
     def close(self) -> None:
         """Leave."""

@@ -101,6 +101,7 @@ class Needs(msgspec.Struct, frozen=True):
     raw_mb_s: float
     wire_mb_s: float
     disk_mb_s: float
+    """Of all recordings on this machine: the Terminal's, and those of Pilots that record."""
     file_gb_h: float
     max_loss_s: float
 
@@ -186,6 +187,10 @@ def needs_of(rig: Rig, role: Role, streams: Iterable[StreamNeed]) -> Needs:
     streams = list(streams)
     has_pilots, has_terminal = role != "terminal", role != "pilot"
     fixed = (_pilots_bytes(rig) if has_pilots else 0) + (_terminal_bytes() if has_terminal else 0)
+    times = {
+        pilot: (has_terminal and rig.terminal.record) + (has_pilots and section.record)
+        for pilot, section in rig.pilots.items()
+    }
     rings = sum((need.ring_bytes or 0) * has_pilots + (need.terminal_bytes or 0) * has_terminal for need in streams)
     return Needs(
         rig=rig.name,
@@ -196,19 +201,20 @@ def needs_of(rig: Rig, role: Role, streams: Iterable[StreamNeed]) -> Needs:
         backfill_bytes=sum((need.backfill_bytes or 0) for need in streams if _spools(rig, need)) * has_terminal,
         raw_mb_s=sum(need.raw_mb_s or 0.0 for need in streams),
         wire_mb_s=sum(need.wire_mb_s or 0.0 for need in streams),
-        disk_mb_s=sum(need.disk_mb_s or 0.0 for need in streams) * has_terminal,
-        file_gb_h=sum(need.file_gb_h or 0.0 for need in streams) * has_terminal,
+        disk_mb_s=sum((need.disk_mb_s or 0.0) * times[need.pilot] for need in streams),
+        file_gb_h=sum((need.file_gb_h or 0.0) * times[need.pilot] for need in streams),
         max_loss_s=rig.rig.max_loss_s,
     )
 
 
 def _spools(rig: Rig, need: StreamNeed) -> bool:
-    return rig.pilots[need.pilot].spool_bytes > 0
+    return rig.terminal.record and rig.pilots[need.pilot].spool_bytes > 0
 
 
 def _pilots_bytes(rig: Rig) -> int:
     sensors = sum(1 for _, _, entry in rig.streams() if entry.source is not None)
-    return (len(rig.pilots) + sensors) * counters_bytes()
+    recorders = sum(section.record for section in rig.pilots.values())
+    return (len(rig.pilots) + sensors) * counters_bytes() + recorders * counters_bytes(RECORDER_COUNTERS)
 
 
 def _terminal_bytes() -> int:

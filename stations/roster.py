@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, Literal
 
@@ -12,6 +13,8 @@ import msgspec
 from pipeline.log import LogOptions
 
 from .config import Rig, StreamSection
+from .config.rig import RECORDER
+from .errors import MissingExtraError
 from .free_ports import free_ports
 from .pilot import PilotConfig, StreamPlan
 from .riglock import Announcement
@@ -92,7 +95,12 @@ def view_url(rig: Rig) -> str:
 
 def recorder_id(rig: Rig) -> str:
     """Address of the recorder."""
-    return f"{rig.terminal.id}.recorder"
+    return f"{rig.terminal.id}.{RECORDER}"
+
+
+def pilot_recorder_id(rig: Rig, pilot: str) -> str:
+    """Address of a Pilot's own recorder; empty if it has none."""
+    return f"{pilot}.{RECORDER}" if rig.pilots[pilot].record else ""
 
 
 def view_id(rig: Rig) -> str:
@@ -110,6 +118,7 @@ def _terminal_children(rig: Rig, output: Path) -> list[ChildSpec]:
     from .view import ViewConfig
 
     terminal, restart = rig.terminal, rig.restart
+    own = [pilot_recorder_id(rig, pilot) for pilot in rig.pilots]
     station = TerminalConfig(
         rig=rig.name,
         id=terminal.id,
@@ -118,7 +127,8 @@ def _terminal_children(rig: Rig, output: Path) -> list[ChildSpec]:
         pilots=list(rig.pilots),
         ping_s=rig.rig.ping_interval_s,
         draw_fps=rig.rig.draw_fps,
-        lossless_readers=["recorder", *terminal.lossless_readers],
+        recorders=[recorder_id(rig), *([] if terminal.record else filter(None, own))],
+        lossless_readers=[RECORDER, *terminal.lossless_readers],
     )
     recorder = RecorderConfig(
         rig=rig.name,
@@ -128,6 +138,7 @@ def _terminal_children(rig: Rig, output: Path) -> list[ChildSpec]:
         max_loss_s=rig.rig.max_loss_s,
         segment_mb=rig.recording.segment_mb,
         segment_s=rig.recording.segment_s,
+        streams=terminal.record,
         output=str(output.absolute()),
     )
     view = ViewConfig(
@@ -166,15 +177,41 @@ def _pilot_children(rig: Rig, output: Path) -> Iterator[ChildSpec]:
             listen_endpoint=pilot_endpoint(rig, pilot),
             push_endpoint=_above(rig, pilot),
             data_endpoint=data_endpoint(rig),
-            spool=str(spool_folder(rig, pilot, output)) if section.spool_bytes else "",
+            # Without a recorder at the Terminal nobody would ever take it out.
+            spool=str(spool_folder(rig, pilot, output)) if section.spool_bytes and rig.terminal.record else "",
             spool_bytes=section.spool_bytes,
             backfill_bytes_s=section.backfill_mb_s * 1e6,
+            recorder=pilot_recorder_id(rig, pilot),
+            output=str(output.absolute()),
             streams={f"{pilot}.{name}": _plan(rig, pilot, name, entry) for name, entry in section.streams.items()},
         )
         yield ChildSpec(pilot, "pilot", config, rig.restart.pilot, PILOTS)
+        if section.record:
+            yield _pilot_recorder(rig, pilot, config)
     for pilot, stream, entry in rig.streams():
         if entry.source is not None:
             yield ChildSpec(stream, "sensor", _sensor(rig, pilot, stream, entry), entry.restart, SENSORS)
+
+
+def _pilot_recorder(rig: Rig, pilot: str, config: PilotConfig) -> ChildSpec:
+    if find_spec("h5py") is None:
+        raise MissingExtraError(
+            f"pilots.{pilot}.record: recording needs h5py; run: pip install 'acquisition-pipeline[terminal]'"
+        )
+    from .pilot_recorder import PilotRecorderConfig  # a Pilot that does not record needs no h5py
+    from .recording.item_intake import ItemSource
+
+    told = PilotRecorderConfig(
+        rig=rig.name,
+        pilot=pilot,
+        terminal=rig.terminal.id,
+        port=rig.pilots[pilot].msg_port,
+        sources={stream: ItemSource(plan.ring, plan.codec) for stream, plan in config.streams.items()},
+        max_loss_s=rig.rig.max_loss_s,
+        segment_mb=rig.recording.segment_mb,
+        segment_s=rig.recording.segment_s,
+    )
+    return ChildSpec(config.recorder, "pilot_recorder", told, rig.restart.recorder, SINKS)
 
 
 def _above(rig: Rig, pilot: str) -> str:
@@ -196,7 +233,7 @@ def _sensor(rig: Rig, pilot: str, stream: str, entry: StreamSection) -> SensorCo
         options=entry.options,
         seconds=entry.seconds,
         slots=entry.slots,
-        lossless_readers=entry.lossless_readers,
+        lossless_readers=[*entry.lossless_readers, *([RECORDER] if rig.pilots[pilot].record else [])],
         folder=rig.folder,
     )
 

@@ -11,7 +11,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -26,7 +26,8 @@ from .conductor import Conductor
 from .config import Rig, claim_folder
 from .errors import BAD_INPUT_EXIT, AlreadyToldError, OutputError, RigFailedError
 from .folders import make_folder
-from .ledger import Account
+from .ledger import Account, RecordingAccount
+from .own_recording import closed_recording
 from .pilot_agent import PilotAgent
 from .riglock import RigLock, first_free
 from .supervisor import Death, Supervisor, SupervisorEvent
@@ -68,6 +69,8 @@ class RunResult:
     recording: Path | None = None
     view_url: str | None = None
     accounts: dict[str, Account] = field(default_factory=dict)
+    pilot_recordings: dict[str, RecordingAccount] = field(default_factory=dict)
+    """What pilots recorded themselves, by pilot."""
     events: list[dict[str, Any]] = field(default_factory=list)
     exit_code: int = BALANCED
 
@@ -77,6 +80,7 @@ class RunResult:
             "recording": str(self.recording) if self.recording else None,
             "view_url": self.view_url,
             "streams": msgspec.to_builtins(self.accounts),
+            "pilot_recordings": msgspec.to_builtins(self.pilot_recordings),
             "events": self.events,
         }
 
@@ -100,7 +104,8 @@ def run_rig(rig: Rig, options: RunOptions, report: Report) -> RunResult:
         run = _Run(rig, options, report)
         lock.announce(roster.announcements(rig, options.role))
         with _signals_to(run.ask_to_stop), run:
-            return run.until_done()
+            result = run.until_done()
+        return run.with_own_recordings(result)
 
 
 class _Run:
@@ -114,6 +119,8 @@ class _Run:
         self._supervisor = Supervisor(self._log_options, self._on_process)
         self._terminal: TerminalAgent | None = None
         self._pilots: dict[str, PilotAgent] = {}
+        self._own: dict[str, Path] = {}
+        """Where the pilots on this machine record, where only pilots are."""
         self._stops: list[str] = []
         self._stack = ExitStack()
 
@@ -170,6 +177,11 @@ class _Run:
                 time.sleep(TICK_S)
         return RunResult(self._recorded(), exit_code=INTERRUPTED)
 
+    def with_own_recordings(self, result: RunResult) -> RunResult:
+        """Return the result with what pilots recorded, where there is no Terminal that has their accounts."""
+        own = {pilot: closed_recording(directory) for pilot, directory in self._own.items()}
+        return replace(result, pilot_recordings={**own, **result.pilot_recordings})
+
     def _recorded(self) -> Path | None:
         """Return the recording's folder if there is something in it; an empty one is given up."""
         if self._recording is not None and self._recording.is_dir():
@@ -184,10 +196,16 @@ class _Run:
         conductor = Conductor(
             roster.recorder_id(rig),
             {pilot: [f"{pilot}.{stream}" for stream in section.streams] for pilot, section in rig.pilots.items()},
-            {"directory": str(recording.absolute()), "rig": rig.name, "max_loss_s": rig.rig.max_loss_s},
+            {
+                "directory": str(recording.absolute()),
+                "name": recording.relative_to(self._output).as_posix(),
+                "rig": rig.name,
+                "max_loss_s": rig.rig.max_loss_s,
+            },
             self._options.duration_s,
             rig.rig.drain_s if self._options.drain_s is None else self._options.drain_s,
             required=[stream for _, stream, entry in rig.streams() if entry.is_required],
+            records_streams=rig.terminal.record,
         )
         terminal = rig.terminal
         agent = TerminalAgent(
@@ -210,6 +228,7 @@ class _Run:
             lambda listens: NetNode(f"_{pilot}", pilot, port, listens),
             terminal_agent=f"_{self._rig.terminal.id}",
             on_kill=self.ask_to_stop,
+            on_recording=self._on_recording,
         )
         stack.callback(agent.close)
         return agent
@@ -221,6 +240,10 @@ class _Run:
             if event.name == pilot or event.name.startswith(f"{pilot}."):
                 agent.on_process(event)
 
+    def _on_recording(self, pilot: str, directory: str) -> None:
+        self._own[pilot] = Path(directory)
+        self._report(f"{pilot} records into {directory}")
+
     def _on_page(self, url: str) -> None:
         self._report(f"page: {url}")
         if self._options.on_page is not None:
@@ -228,11 +251,13 @@ class _Run:
 
     def _result(self, agent: TerminalAgent, accounts: dict[str, Account]) -> RunResult:
         balanced = all(account.balanced for account in accounts.values())
+        balanced = balanced and all(own.is_balanced for own in agent.recordings.values())
         pending = any(account.pending for account in accounts.values())
         return RunResult(
             self._recorded(),
             roster.view_url(self._rig),
             accounts,
+            agent.recordings,
             [{"kind": note.kind, **note.fields} for note in agent.events if note.kind != "ledger"],
             UNBALANCED if not balanced else PENDING if pending else BALANCED,
         )

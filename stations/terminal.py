@@ -50,6 +50,8 @@ class TerminalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """Seconds between two rounds of PING; 0: none but at INIT."""
     draw_fps: float = 20.0
     """DRAWFPS: how often a plot gets the newest of what was sent as messages."""
+    recorders: list[str] | None = None
+    """Whose word on what is stored COHERE takes; None: its own recorder's."""
     lossless_readers: list[str] | None = None
     """Who may be a lossless reader of the rings of blocks; None: anybody."""
 
@@ -128,7 +130,7 @@ def be_terminal(child: Child, config: TerminalConfig) -> None:
         MessageRows.create(config.rig, config.id) as rows,
         TerminalStation(config, control) as station,
     ):
-        asked = TerminalListens(station, station.pilots, rows, config.draw_fps)
+        asked = TerminalListens(station, station.pilots, rows, config.draw_fps, config.recorders)
         station.listens.update(asked.listens())
         station.listens["KILL"] = lambda _message: child.stop()
         ping_at = time.monotonic() + (config.ping_s or math.inf)

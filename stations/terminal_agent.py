@@ -21,9 +21,9 @@ from pipeline.clock_burst import PROBES
 from pipeline.ladder import FULL
 
 from .clock_watch import CLOCK_STEP, CLOCK_UNCERTAIN
-from .conductor import DISK_BACK, DISK_FAILED, Conductor, Effect, Handshake, Note, Send, StreamState
+from .conductor import DISK_BACK, DISK_FAILED, PILOT_DISK, Conductor, Effect, Handshake, Note, Send, StreamState
 from .errors import NotRecordingError
-from .ledger import Account
+from .ledger import Account, RecordingAccount
 from .recording.errors import JournalError
 from .recording.journal import FILE_NAME as JOURNAL
 from .recording.journal import MOST_LATE, Journal
@@ -60,6 +60,8 @@ class TerminalAgent:
     ) -> None:
         self.conductor = conductor
         self.accounts: dict[str, Account] | None = None
+        self.recordings: dict[str, RecordingAccount] = {}
+        """What pilots recorded themselves, once the run is over."""
         self.events: list[Note] = []
         self._directory = directory
         self._view = view
@@ -201,7 +203,7 @@ class TerminalAgent:
             elif isinstance(effect, Note):
                 self._tell(effect)
             else:
-                self.accounts = effect.accounts
+                self.accounts, self.recordings = effect.accounts, effect.recordings
 
     def _tell(self, note: Note) -> None:
         if note.kind not in _WRITTEN_ALREADY:
@@ -252,6 +254,7 @@ _WORDS: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
     "back": lambda f: f"{f['name']} is back (pid {f['pid']})",
     "waiting": lambda f: "waiting for " + "; ".join(f"{name}: {why}" for name, why in f["missing"].items()),
     "start": lambda f: f"recording {', '.join(f['streams'])}; a death costs {f['max_loss_s']:g} s of it at most",
+    "pilot_recording": lambda f: f"{f['name']} records into {f['directory']}",
     "stop": lambda f: f"stopping: {f['why']}",
     "mark": lambda f: f"mark of {f['by']}: {f['text']}",
     CLOCK_STEP: lambda f: f"{f['name']}: its {f['clock']} clock jumped by {f['size_ns'] / 1e6:+,.3f} ms",
@@ -269,6 +272,10 @@ _WORDS: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
         f"{', '.join(f'{n} items of {stream}' for stream, n in f['streams'].items())}; Ctrl-C leaves it there"
     ),
     DISK_FAILED: lambda f: f"{f['stream']} is recorded no more, the rig goes on: {f['error']}",
+    PILOT_DISK: lambda f: (
+        f"{f['stream']} is recorded {'no more' if f['error'] else 'again'} by {f['name']}, the rig goes on"
+        f"{': ' if f['error'] else ''}{f['error']}"
+    ),
     DISK_BACK: lambda f: f"{f['stream']} is recorded again: the disk has room",
     "disk_pending": lambda f: (
         f"the disk was full: {', '.join(f'{n} items of {stream}' for stream, n in f['streams'].items())} wait in the "

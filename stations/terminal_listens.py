@@ -53,13 +53,22 @@ class TerminalListens:
         pilots: ids of its Pilots; looked at anew for each message.
         rows: takes what is to be recorded.
         draw_fps: how often a plot gets the newest value.
+        recorders: who is asked what is stored; the Terminal's own recorder if None.
     """
 
-    def __init__(self, station: Station, pilots: dict[str, Any], rows: MessageRows, draw_fps: float) -> None:
+    def __init__(
+        self,
+        station: Station,
+        pilots: dict[str, Any],
+        rows: MessageRows,
+        draw_fps: float,
+        recorders: list[str] | None = None,
+    ) -> None:
         self._station = station
         self._pilots = pilots
         self._rows = rows
         self._gate = NewestGate(1.0 / draw_fps)
+        self._recorders = [f"{station.id}.recorder"] if recorders is None else recorders
         self._agent = f"_{station.id}"
 
     def listens(self) -> dict[str, Listen]:
@@ -114,7 +123,10 @@ class TerminalListens:
         for pilot in self._pilots:
             published |= self._ask(pilot) or {}
         rows = {f"data/{key}": entry for key, entry in self._rows.account()["keys"].items()}
-        return compare({**published, **rows}, self._ask(f"{self._station.id}.recorder") or {})
+        stored: dict[str, Any] = {}
+        for recorder in self._recorders:
+            stored |= self._ask(recorder) or {}
+        return compare({**published, **rows}, stored)
 
     def _ask(self, who: str) -> dict[str, Any] | None:
         try:

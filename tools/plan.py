@@ -50,7 +50,7 @@ def plan(*, rig: Path, role: str, output: Path | None, disk_seconds: float, as_j
 
     described = load_rig(rig)
     needs = needs_of(described, role, probe_streams(described))  # type: ignore[arg-type]  # click checked the choice
-    has_disk = role != "pilot"
+    has_disk = role != "pilot" or needs.disk_mb_s > 0
     machine = probe_machine(output or Path(described.rig.output), disk_seconds if has_disk else 0)
     findings = judge(needs, machine)
     if as_json:
@@ -97,7 +97,7 @@ def show(needs: Needs, machine: Machine, findings: list[Finding]) -> None:
     click.echo("ring s, Terminal s: until a reader that stands still is lapped")
     click.echo(f"shared memory: {shm} ({needs.fixed_bytes / MB:.1f} MB of it counters and message rows)")
     click.echo(f"network: {needs.raw_mb_s:.1f} MB/s raw, {needs.wire_mb_s:.1f} MB/s compressed as the samples were")
-    if needs.role != "pilot":
+    if needs.role != "pilot" or needs.disk_mb_s:
         took = f"took {machine.disk_mb_s:.1f} MB/s" if machine.disk_mb_s is not None else "not measured"
         hours = f", full after {machine.disk_free / 1e9 / needs.file_gb_h:.1f} h" if needs.file_gb_h else ""
         click.echo(f"disk: {needs.disk_mb_s:.1f} MB/s, {needs.file_gb_h:.1f} GB/h; {machine.folder} {took}{hours}")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
@@ -105,6 +106,8 @@ def require_extras(rig: Rig, role: Role) -> None:
         require_extra("terminal", "recording and the page")
     if role != "terminal" and uses(rig, "video:"):
         require_extra("video", "a video: source")
+    if role == "pilot" and any(pilot.record for pilot in rig.pilots.values()):
+        require_extra("terminal", "recording on a Pilot")
     if role == "pilot" and uses(rig, "replay:"):
         require_extra("terminal", "a replay: source")
 
@@ -141,6 +144,19 @@ def show(result: RunResult, *, as_json: bool) -> None:
             )
     if account.get("recording"):
         click.echo(f"recording: {account['recording']}")
+    for pilot, own in account.get("pilot_recordings", {}).items():
+        click.echo(f"recording of {pilot}, on its machine: {own['directory']}: {recorded(own)}")
+
+
+def recorded(own: Mapping[str, Any]) -> str:
+    """Return what a Pilot recorded itself, in words."""
+    entries = own["streams"]
+    lost: Counter[str] = Counter()
+    for entry in entries.values():
+        lost.update(entry["dropped"])
+    told = [f"{sum(entry['stored'] for entry in entries.values())} items", f"dropped: {dropped(lost)}"]
+    told += [f"{name}: {entry['problem']}" for name, entry in entries.items() if entry["problem"]]
+    return ", ".join([*told, own["problem"]] if own["problem"] else told)
 
 
 def dropped(reasons: Mapping[str, int]) -> str:

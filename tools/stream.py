@@ -113,11 +113,12 @@ def look(name: str) -> tuple[SegmentInfo, Ledger | None]:
 
 
 def recorder_counts(name: str) -> dict[str, int]:
-    """Return what the recorders of a ring's rig count."""
+    """Return what the recorders of a ring's rig count; of a stream that two record, what the Terminal's does."""
     from shm import Counters, ShmError, list_segments
 
     found: dict[str, int] = {}
-    for segment in list_segments(f"{name.partition('/')[0]}/"):
+    own = f"{name.partition('.')[0]}.recorder"
+    for segment in sorted(list_segments(f"{name.partition('/')[0]}/"), key=lambda segment: segment.full_name != own):
         if segment.kind == "counters" and segment.full_name.endswith(".recorder"):
             try:
                 with Counters.attach(segment.full_name) as counters:

@@ -20,6 +20,7 @@ from .lineage import check_lineage
 from .naming import check_naming
 from .rig import (
     ALIASES,
+    RECORDER,
     PilotSection,
     RecordingSection,
     RestartSection,
@@ -89,6 +90,7 @@ def _rig(document: Table, folder: Path) -> Rig:
     )
     _check_names(rig)
     _check_ports(rig)
+    _check_recorders(rig)
     check_lineage(rig)
     check_naming(rig)
     return rig
@@ -193,6 +195,16 @@ def _check_names(rig: Rig) -> None:
     for _, stream, entry in rig.streams():
         if entry.ring is not None and rings.setdefault(entry.ring, stream) != stream:
             raise ConfigError(f"{stream}: ring {entry.ring!r} is the stream {rings[entry.ring]} already; name it once")
+
+
+def _check_recorders(rig: Rig) -> None:
+    """Every stream is recorded somewhere, and no stream has a recorder's address."""
+    for pilot, section in rig.pilots.items():
+        where = f"pilots.{pilot}"
+        if section.streams and not (rig.terminal.record or section.record):
+            raise ConfigError(f"terminal.record: nobody would record {where}; add record = true there, or drop it here")
+        if section.record and RECORDER in section.streams:
+            raise ConfigError(f"{where}.streams.{RECORDER}: the Pilot's own recorder has this name; choose another")
 
 
 def _check_ports(rig: Rig) -> None:

@@ -30,6 +30,8 @@ ALIASES: dict[str, dict[str, str]] = {
     "terminal": {"NAME": "id", "TERMINALIP": "ip"},
 }
 """By section: another name of a key."""
+RECORDER = "recorder"
+"""What a station's recorder is called in its address."""
 SHARED = ("NAME", "LINEAGE", "SUBJECT")
 """What a Pilot tells the Terminal of its configuration unless ``share`` says otherwise."""
 
@@ -80,6 +82,8 @@ class TerminalSection(msgspec.Struct, frozen=True, kw_only=True):
     """The page; always on loopback."""
     lossless_readers: list[str] = []
     """Names of further readers of its rings, beside the recorder, that may be lossless."""
+    record: bool = True
+    """Whether the streams are recorded here; messages and events are in any case."""
 
 
 class StreamSection(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,6 +142,8 @@ class PilotSection(msgspec.Struct, frozen=True, kw_only=True):
     """The Pilots below, to whom CHILD goes on."""
     forward: list[Address] | dict[str, Address] = []
     """Keys of messages to this Pilot that go on to its agent, or to the node that each names."""
+    record: bool = False
+    """Whether its streams are recorded on its own machine, whatever becomes of link and Terminal."""
     spool: str | None = None
     """Folder for what the link cannot carry in time; if none, ``spool/<rig>/<pilot>`` below the output folder."""
     spool_bytes: Annotated[int, Meta(ge=0, le=2**50)] = 1_000_000_000

@@ -5,7 +5,7 @@ No I/O.  For every birth, at any time: `end - origin == stored + missing`, and e
 | reason | meaning |
 |---|---|
 | `link`, `lapped`, … | the Pilot dropped it and said so in the block that follows |
-| `recorder` | it reached this machine, but the recorder was dead or too slow for the ring |
+| `recorder` | it was in a ring of this machine, but the recorder was dead or too slow for it |
 | `disk` | the disk did not take it, and no spool has it |
 | `spooled` | pending: it is in the Pilot's spool, and comes; any other reason that the Pilot told is a better one |
 | `unknown` | nobody said; only a death can explain it |

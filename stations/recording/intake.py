@@ -75,8 +75,11 @@ class Intake:
         self._refused: dict[str, str] = {}
         self._search_at = self._search_all_at = 0.0
 
-    def begin(self, session: SessionRecorder, now: float) -> None:
-        """Read for this session from now on: what is published later, or what a dead recorder had not stored."""
+    def begin(self, session: SessionRecorder, now: float, _origins: object = None) -> None:
+        """Read for this session from now on: what is published later, or what a dead recorder had not stored.
+
+        Where the run began is in the blocks.
+        """
         self.end()
         self._session = session
         self._known = _joined_before(session.journal) if session.resumed else {}
@@ -98,6 +101,14 @@ class Intake:
     def wait(self, timeout_s: float) -> None:
         """Wait until some ring has news."""
         self._news.poll(timeout_s)
+
+    def stop(self, ends: object) -> None:
+        """Do nothing: where the run ends is in the blocks."""
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether whatever was announced has come: the blocks' ENDs tell."""
+        return True
 
     def end(self) -> None:
         """Read for no session any more."""

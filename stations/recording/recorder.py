@@ -11,27 +11,25 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
-from pipeline import Message, PipelineError
+from pipeline import Message
 from shm import Counters
-from stations.rows_ledger import RowsTold, with_produced
+from stations.rows_ledger import RowsTold
 
-from .backfill_intake import BackfillIntake, Current
-from .durable import DurableTeller
+from .beside import Beside
 from .errors import RecordingError
-from .intake import Intake
-from .late import LateRecordings
 from .rotation import ENDLESS, Rotation
-from .rows_intake import RowsIntake
 from .session import Kept, SessionRecorder
 
 WAIT_S: Final = 0.02
 """Longest wait for news: a lost notice delays by no more."""
 STOP_S: Final = 10.0
 """Seconds that STOP waits for the streams' ENDs when it does not say."""
+CLOSE_S: Final = 3.0
+"""Seconds that a recorder which leaves takes for what waits in the rings."""
 ANSWER_S: Final = 5.0
 """Seconds beyond that in which closing the files must be done."""
 KEY_SHOWN: Final = 48
@@ -39,7 +37,7 @@ KEY_SHOWN: Final = 48
 BALANCE_S: Final = 0.25
 """How often the counters of the ledger are brought up to date."""
 Answer = TypeVar("Answer")
-MakeBackfill = Callable[[Current, LateRecordings], BackfillIntake]
+Sequences = Mapping[str, Mapping[str, int]]
 log = logging.getLogger(__name__)
 
 
@@ -52,6 +50,8 @@ class StartOrder(msgspec.Struct, frozen=True):
     rig: str = ""
     pilots: dict[str, list[str]] = {}
     """Whose streams they are: who is to hear what is on the disk."""
+    origins: dict[str, dict[str, int]] = {}
+    """Where the run begins in rings of items, by stream and birth (16 hex digits)."""
 
 
 class StopOrder(msgspec.Struct, frozen=True):
@@ -60,6 +60,48 @@ class StopOrder(msgspec.Struct, frozen=True):
     timeout_s: float = STOP_S
     kept: dict[str, dict[str, list[tuple[int, int]]]] = {}
     """What the Pilots' spools hold: ranges of items by stream and birth; what of it is missing is pending."""
+    ends: dict[str, dict[str, int]] = {}
+    """Where the run ends in rings of items, as `origins`."""
+    directory: str = ""
+    """The recording that is meant; empty: the one that runs."""
+
+
+class Intake(Protocol):
+    """Where the blocks of the live streams come from."""
+
+    @property
+    def streams(self) -> list[str]:
+        """The streams that have a ring."""
+        ...
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether all that was announced by `stop` was read."""
+        ...
+
+    def begin(self, session: SessionRecorder, now: float, origins: Sequences) -> None:
+        """Read for this session from now on."""
+
+    def do_work(self, now: float) -> int:
+        """Store what has come; return how many blocks that were."""
+        ...
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait until there is news."""
+
+    def stop(self, ends: Sequences) -> None:
+        """The run is over at these sequences."""
+
+    def end(self) -> None:
+        """Read for no session any more."""
+
+    def lag(self, stream: str) -> int:
+        """Return how much of a stream waits in its ring."""
+        ...
+
+    def lapped(self, stream: str) -> int:
+        """Return how much of a stream was overwritten before it was read."""
+        ...
 
 
 class Recorder:
@@ -70,12 +112,8 @@ class Recorder:
         max_loss_s: seconds of recording that a death may cost.
         rotation: how large a segment may get.
         intake: where the blocks come from.
-        rows: where the rows of messages come from.
+        beside: what is taken beside them.
         counters: what `pipeline-top` sees.
-        ask_rows: asks the Terminal which rows it accepted; raises when it does not answer.
-        backfill: where late blocks come from: makes one from what returns the recording that runs, and those over.
-        late: recordings that are over.
-        teller: tells Pilots what is on the disk.
         on_disk: hears of a stream that the disk takes no more, and why; with an empty text, that it does again.
     """
 
@@ -86,12 +124,8 @@ class Recorder:
         *,
         rotation: Rotation = ENDLESS,
         intake: Intake,
-        rows: RowsIntake,
+        beside: Beside,
         counters: Counters,
-        ask_rows: Callable[[], Any],
-        backfill: MakeBackfill,
-        late: LateRecordings,
-        teller: DurableTeller,
         on_disk: Callable[[str, str], object] = lambda _stream, _error: None,
     ) -> None:
         self.rig = rig
@@ -99,34 +133,26 @@ class Recorder:
         self._rotation = rotation
         self.session: SessionRecorder | None = None
         self._intake = intake
-        self._rows = rows
+        self._beside = beside
         self._counters = counters
-        self._ask_rows = ask_rows
-        self._late = late
-        self._backfill = backfill(lambda: self.session, late)
-        self._teller = teller
         self._on_disk = on_disk
         self._failed: set[str] = set()
-        self._pilots: dict[str, list[str]] = {}
         self._balance_at = 0.0
         self._told: RowsTold | None = None
         self._kept: Kept = {}
         self._tasks: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = queue.SimpleQueue()
         self._stop: tuple[float, Future[Any]] | None = None
         self._last: dict[str, Any] = {}
+        self._last_directory = ""
         self._coherence: dict[str, Any] = {}
 
     def do_work(self, now: float) -> int:
         """Carry out what was asked, store what has come, flush what is due; return how much was done."""
-        done = self._run_tasks() + self._backfill.do_work(now)
-        for run, late in self._late.items():
-            late.tick(now)
-            self._teller.tick(late, self._backfill.pilots(run), now)
+        done = self._run_tasks() + self._beside.do_work(now)
         if self.session is None:
             return done
-        done += self._intake.do_work(now) + self._rows.do_work(now)
+        done += self._intake.do_work(now)
         self.session.tick(now)
-        self._teller.tick(self.session, self._pilots, now)
         self._count(self.session)
         if now >= self._balance_at:
             self._balance_at = now + BALANCE_S
@@ -156,7 +182,7 @@ class Recorder:
     def l_stop(self, message: Message) -> dict[str, Any]:
         """Store everything up to each stream's END, close the files; return the account."""
         order = msgspec.convert(message.value or {}, StopOrder)
-        told = self._what_the_terminal_tells() if self.session is not None else None
+        told = self._beside.ask() if self.session is not None else None
         answer: Future[dict[str, Any]] = Future()
         self._tasks.put((lambda: self._begin_stop(order, told, answer), Future()))
         return answer.result(order.timeout_s + ANSWER_S)
@@ -198,7 +224,7 @@ class Recorder:
         }
         for rows in session.rows.values():
             told = {"stored": rows.stored, "durable": rows.durable, "failed": rows.failed}
-            streams[rows.stream] = {**told, "lag": self._rows.lag, "lapped": 0, "ended": True}
+            streams[rows.stream] = {**told, "lag": self._beside.rows_lag, "lapped": 0, "ended": True}
         state = "recording" if self._stop is None else "stopping"
         directory = str(session.directory)
         return {"state": state, "directory": directory, "max_loss_s": self.max_loss_s, "streams": streams}
@@ -206,11 +232,12 @@ class Recorder:
     def close(self) -> None:
         """Close what is being recorded; whoever waits for a STOP gets its account."""
         if self.session is not None:
-            self._intake.do_work(time.monotonic())
-            self._rows.do_work(time.monotonic())
+            self._intake.stop({})
+            until = time.monotonic() + CLOSE_S
+            while self._intake.do_work(now := time.monotonic()) + self._beside.do_work(now) and now < until:
+                self.session.tick(now)
             self._finish()
-        self._backfill.close()
-        self._late.close_all()
+        self._beside.close()
 
     def __repr__(self) -> str:
         return f"<Recorder {self.rig} {self.session or 'idle'}>"
@@ -236,11 +263,10 @@ class Recorder:
     def _start(self, order: StartOrder) -> dict[str, Any]:
         directory = Path(order.directory).absolute()
         if self.session is None:
-            self._late.close(str(directory))
+            self._beside.leave(str(directory))
             self._failed.clear()
             self._kept = {}
             self._balance_at = 0.0
-            self._pilots = order.pilots
             self.session = SessionRecorder(
                 directory,
                 self.rig,
@@ -249,27 +275,24 @@ class Recorder:
                 resume=order.resume,
                 rotation=self._rotation,
             )
-            self._intake.begin(self.session, time.monotonic())
-            self._rows.begin(self.session, time.monotonic())
+            self._intake.begin(self.session, time.monotonic(), order.origins)
+            self._beside.begin(self.session, order.pilots, time.monotonic())
             log.info("%s %s", "going on in" if self.session.resumed else "recording into", directory)
         elif self.session.directory != directory:
             raise RecordingError(f"recording into {self.session.directory} already; STOP that first")
         stored = {recorder.stream: recorder.stored for recorder in self.session.recorders()}
         return {"directory": str(directory), "streams": self._intake.streams, "stored": stored}
 
-    def _what_the_terminal_tells(self) -> RowsTold | None:
-        try:
-            return msgspec.convert(self._ask_rows(), RowsTold)
-        except (PipelineError, msgspec.ValidationError) as error:  # what the ring brought says the same
-            log.warning("the Terminal does not say which rows it accepted: %s", error)
-            return None
-
     def _begin_stop(self, order: StopOrder, told: RowsTold | None, answer: Future[dict[str, Any]]) -> None:
-        if self.session is None:
+        known = self._last_directory if self.session is None else str(self.session.directory)
+        if order.directory and str(Path(order.directory).absolute()) != known:
+            answer.set_exception(RecordingError(f"{order.directory} is not recorded here, {known or 'nothing'} is"))
+        elif self.session is None:
             answer.set_result(self._last)  # asked again: the answer got lost
         elif self._stop is not None:
             self._stop[1].add_done_callback(lambda first: answer.set_result(first.result()))
         else:
+            self._intake.stop(order.ends)
             self._stop, self._told = (time.monotonic() + order.timeout_s, answer), told
             self._kept = {
                 stream: {int(birth, 16): runs for birth, runs in births.items()}
@@ -279,7 +302,7 @@ class Recorder:
     def _is_drained(self, session: SessionRecorder) -> bool:
         # A stream that was expected and has neither a ring nor an item has no END to wait for.
         begun = [name for name, recorder in session.streams.items() if recorder.births]
-        is_waiting = self._rows.lag or self._backfill.lag(str(session.directory))
+        is_waiting = self._beside.is_waiting() or not self._intake.is_drained
         return not is_waiting and session.is_drained({*begun, *self._intake.streams})
 
     def _finish(self) -> None:
@@ -287,14 +310,9 @@ class Recorder:
         if session is None:
             return
         self._intake.end()
-        self._rows.end()
+        self._last = self._beside.end(lambda: session.close(self._kept), self._told)
+        self._last_directory = str(session.directory)
         self._coherence = session.coherence()
-        self._last = with_produced(
-            session.close(self._kept),
-            origins=_by_hex(self._rows.origins),
-            accepted=_by_hex(self._rows.accepted),
-            told=self._told,
-        )
         self._count(session)
         self._balance(session)
         log.info("closed %s: %s", session.directory, {name: row["stored"] for name, row in self._last.items()})
@@ -324,7 +342,3 @@ class Recorder:
     def _set(self, stream: str, **values: int) -> None:
         for label, value in values.items():
             self._counters.counter(f"{stream}.{label}").set(value)
-
-
-def _by_hex(births: Mapping[int, Mapping[str, int]]) -> dict[str, Mapping[str, int]]:
-    return {f"{birth:016x}": keys for birth, keys in births.items()}

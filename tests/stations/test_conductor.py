@@ -44,7 +44,7 @@ def answer_of(send: Send) -> Any:
         return None
     if send.to == RECORDER:
         return {stream: {"births": {BIRTH: {"origin": 0, "end": 10, "stored": 10}}} for stream in send.value["streams"]}
-    return {stream: {"births": {BIRTH: {"origin": 0, "end": 10}}} for stream in send.value["streams"]}
+    return {"streams": {stream: {"births": {BIRTH: {"origin": 0, "end": 10}}} for stream in send.value["streams"]}}
 
 
 def all_up(run: Conductor, now: float = 0.0) -> list[Effect]:
@@ -112,7 +112,7 @@ def test_a_run_stops_pilots_first_and_the_recorder_last() -> None:
     run = started(duration_s=5.0)
     assert [] == sends(run.on_tick(4.9))
     assert [("pilot1", "STOP"), ("pilot2", "STOP")] == sends(run.on_tick(5.0))
-    reply = {"pilot1.cam0": {"births": {BIRTH: {"origin": 0, "end": 10}}}}
+    reply = {"streams": {"pilot1.cam0": {"births": {BIRTH: {"origin": 0, "end": 10}}}}}
     assert [] == sends(run.on_answer("pilot1", "STOP", reply, 5.1))
 
     assert [(RECORDER, "STOP")] == sends(run.on_answer("pilot2", "STOP", {}, 5.2))
@@ -159,7 +159,7 @@ def stopping_with_pending(items: int, drain_s: float = 30.0) -> Conductor:
     for name in (RECORDER, *PILOTS):
         run.on_answer(name, "START", None, 0.0)
     run.stop("asked", 10.0)
-    run.on_answer("pilot1", "STOP", {"pilot1.cam0": {"births": {}, "pending": items}}, 10.0)
+    run.on_answer("pilot1", "STOP", {"streams": {"pilot1.cam0": {"births": {}, "pending": items}}}, 10.0)
     return run
 
 
@@ -234,8 +234,8 @@ def test_the_recorder_hears_at_its_stop_what_is_in_the_spools() -> None:
     run = started()
     run.stop("asked", 10.0)
     kept = {BIRTH: [(40, 80)]}
-    run.on_answer("pilot1", "STOP", {"pilot1.cam0": {"births": {}, "kept": kept}}, 10.0)
-    effects = run.on_answer("pilot2", "STOP", {"pilot2.ephys": {"births": {}}}, 10.0)
+    run.on_answer("pilot1", "STOP", {"streams": {"pilot1.cam0": {"births": {}, "kept": kept}}}, 10.0)
+    effects = run.on_answer("pilot2", "STOP", {"streams": {"pilot2.ephys": {"births": {}}}}, 10.0)
     (send,) = [effect for effect in effects if isinstance(effect, Send)]
     assert {"pilot1.cam0": kept} == send.value["kept"]
 
@@ -306,3 +306,55 @@ def test_every_run_ends_whoever_dies_when(data: st.DataObject) -> None:
         rig.tick("")
 
     assert 1 == len(rig.finished)
+
+
+def own(stored: int, gaps: list[tuple[int, int, str]]) -> dict[str, Any]:
+    """Return a Pilot's STOP answer: ten items were produced, of which its own recording has `stored`."""
+    births = {BIRTH: {"origin": 0, "end": 10, "stored": stored, "gaps": gaps}}
+    recording = {"directory": "/own", "streams": {"pilot1.cam0": births}}
+    return {
+        "streams": {"pilot1.cam0": {"births": {BIRTH: {"origin": 0, "end": 10}}, "pending": 4}},
+        "recording": recording,
+    }
+
+
+def test_a_pilot_s_own_recording_has_an_account_of_its_own() -> None:
+    """What waits in a spool for the Terminal does not count there: what it lacks is missing."""
+    run = Conductor(RECORDER, {"pilot1": PILOTS["pilot1"]}, {"directory": "d", "name": "sub/d"}, drain_s=0.0)
+    run.on_handshake(here(RECORDER), 0.0)
+    run.on_handshake(here("pilot1"), 0.0)
+    (start,) = [effect for effect in run.on_answer(RECORDER, "START", None, 0.0) if isinstance(effect, Send)]
+    assert "sub/d" == start.value["recording"]
+    run.on_answer("pilot1", "START", None, 0.0)
+    run.stop("asked", 1.0)
+    run.on_answer("pilot1", "STOP", own(8, [(3, 2, "recorder")]), 1.0)
+    stored = {"pilot1.cam0": {"births": {BIRTH: {"origin": 0, "end": 10, "stored": 6, "gaps": [(6, 4, "spooled")]}}}}
+    effects = run.on_answer(RECORDER, "STOP", stored, 2.0)
+    (done,) = [effect for effect in effects if isinstance(effect, Finished)]
+    assert (6, 4) == (done.accounts["pilot1.cam0"].stored, done.accounts["pilot1.cam0"].pending)
+    recording = done.recordings["pilot1"]
+    account = recording.streams["pilot1.cam0"]
+    assert ("/own", True, 8, {"recorder": 2}, 0) == (
+        recording.directory, recording.is_balanced, account.stored, account.dropped, account.pending,
+    )  # fmt: skip
+    assert ["recorded"] == [note.kind for note in effects if isinstance(note, Note) and "directory" in note.fields]
+
+
+def test_where_only_pilots_record_theirs_is_the_account() -> None:
+    """The Terminal's recorder is told of no stream; a Pilot that lost what nobody explains is unbalanced."""
+    run = Conductor(RECORDER, {"pilot1": PILOTS["pilot1"]}, {"directory": "d"}, drain_s=0.0, records_streams=False)
+    run.on_handshake(here(RECORDER), 0.0)
+    (start,) = [effect for effect in run.on_handshake(here("pilot1"), 0.0) if isinstance(effect, Send)]
+    assert (RECORDER, [], {}) == (start.to, start.value["streams"], start.value["pilots"])
+    run.on_answer(RECORDER, "START", None, 0.0)
+    run.on_answer("pilot1", "START", None, 0.0)
+    run.stop("asked", 1.0)
+    answer = own(7, [])
+    answer["streams"]["pilot1.cam0"]["pending"] = 0
+    (stop,) = [effect for effect in run.on_answer("pilot1", "STOP", answer, 1.0) if isinstance(effect, Send)]
+    assert [] == stop.value["streams"]
+    (done,) = [effect for effect in run.on_answer(RECORDER, "STOP", {}, 2.0) if isinstance(effect, Finished)]
+    assert (7, 3, False) == tuple(
+        getattr(done.accounts["pilot1.cam0"], name) for name in ("stored", "in_flight", "balanced")
+    )
+    assert done.accounts == done.recordings["pilot1"].streams

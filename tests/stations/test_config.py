@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import resources
 from pathlib import Path
 
 import pytest
 
 from stations.config import Rig, dump_rig, load_rig, parse_rig
-from stations.errors import BadInputError, ConfigError
+from stations.errors import BadInputError, ConfigError, MissingExtraError
 from stations.roster import children, with_ports
 
 WHOLE = """
@@ -143,6 +144,31 @@ def test_pilots_push_to_who_is_above_them() -> None:
     } == {pilot: (config.push_endpoint, config.parent) for pilot, config in specs.items()}
 
 
+def test_a_pilot_that_records_has_a_recorder_of_its_own() -> None:
+    """It may be lossless in the Pilot's rings; nothing is spooled for a Terminal that records nothing."""
+    text = FAMILY + "[pilots.solo]\nrecord = true\n[pilots.solo.streams.s]\nsource = 'host'\n"
+    specs = {spec.name: spec for spec in children(with_ports(read(text)), "pilot", Path("out"))}
+    recorder = specs["solo.recorder"]
+    assert (["solo.s"], specs["solo"].config.listen_endpoint.rpartition(":")[2]) == (  # type: ignore[attr-defined]
+        list(recorder.config.sources), str(recorder.config.port),  # type: ignore[attr-defined]
+    )  # fmt: skip
+    assert ["recorder"] == specs["solo.s"].config.lossless_readers  # type: ignore[attr-defined]
+    assert ["solo.recorder"] == [name for name in specs if name.endswith(".recorder")]
+    alone = '[rig]\nname = "a"\n[terminal]\nrecord = false\n[pilots.p]\nrecord = true\n'
+    (pilot,) = [spec for spec in children(with_ports(read(alone)), "pilot", Path("out")) if spec.part == "pilot"]
+    assert "" == pilot.config.spool  # type: ignore[attr-defined]
+
+
+def test_a_pilot_that_records_needs_h5py(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line names the key and the command."""
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    rig = with_ports(read('[rig]\nname = "a"\n[pilots.p]\nrecord = true\n'))
+    with pytest.raises(
+        MissingExtraError, match=r"pilots\.p\.record: .* pip install 'acquisition-pipeline\[terminal\]'"
+    ):
+        children(rig, "pilot", Path("out"))
+
+
 def test_paths_of_sources_start_at_the_rig_file() -> None:
     """A rig can be started from any folder."""
     assert "video:/rigs/clips/eye.mp4" == read(WHOLE).pilots["left"].streams["eye"].source
@@ -190,6 +216,12 @@ BAD = {
     '[rig]\nname = "a"\n[pilots.p]\nCHILDID = "q"': "pilots.p.CHILDID: a Pilot without LINEAGE has no children",
     '[rig]\nname = "a"\n[pilots.p]\nLINEAGE = "CHILD"\nPARENTID = "q"': "pilots.p.PARENTID: no Pilot 'q' in this file",
     '[rig]\nname = "a"\n[pilots.p]\nLINEAGE = "CHILD"\nPARENTID = "p"': "pilots.p.PARENTID: p is below p",
+    '[rig]\nname = "a"\n[terminal]\nrecord = false\n[pilots.p.streams.s]\nsource = "host"': (
+        "terminal.record: nobody would record pilots.p; add record = true there"
+    ),
+    '[rig]\nname = "a"\n[pilots.p]\nrecord = true\n[pilots.p.streams.recorder]\nsource = "host"': (
+        "pilots.p.streams.recorder: the Pilot's own recorder has this name; choose another"
+    ),
     '[rig]\nname = "a"\n[pilots.p]\nshare = ["SUBJCT"]': "pilots.p.share: no preference 'SUBJCT'; did you mean",
     '[rig]\nname = "a"\n[pilots.p]\nMSGPROT = 1': "pilots.p.MSGPROT: unknown key; did you mean 'MSGPORT'?",
     '[rig]\nname = "a"\n[pilots.p.streams]\nc = 1': "pilots.p.streams.c: expected a table, got 1",

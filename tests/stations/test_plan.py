@@ -12,9 +12,10 @@ import pytest
 from support.media import make_wav
 from support.recordings import MadeStream
 
-from shm import RingWriter, SpaceError, ring_size
+from shm import RingWriter, SpaceError, counters_bytes, ring_size
 from stations.config import Rig, parse_rig
 from stations.errors import OutputError, SourceError
+from stations.ledger import RECORDER_COUNTERS
 from stations.plan import Finding, Machine, Needs, judge, need_of, needs_of
 from stations.plan_probe import measure_disk, probe_machine, probe_streams
 from stations.recording import SessionRecorder
@@ -168,6 +169,20 @@ def test_each_machine_needs_its_own_rings() -> None:
     pilot, terminal, both = (needs_of(rig, role, streams) for role in ("pilot", "terminal", "both"))  # type: ignore[arg-type]
     assert both.shm_bytes == pilot.shm_bytes + terminal.shm_bytes
     assert 0 == pilot.disk_mb_s < terminal.disk_mb_s == both.disk_mb_s
+
+
+def test_each_recording_takes_its_part_of_its_machine_s_disk() -> None:
+    """A Pilot that records writes as much as the Terminal; on one machine both do; none is spooled for nobody."""
+    streams = probe_streams(rig_of(CAMERA))
+    once = needs_of(rig_of(CAMERA), "terminal", streams).disk_mb_s
+    own = "[pilots.p1]\nrecord = true\n" + CAMERA
+    for text, expected in ((own, (1, 1, 2)), ("[terminal]\nrecord = false\n" + own, (1, 0, 1))):
+        rig = rig_of(text)
+        found = [needs_of(rig, role, streams) for role in ("pilot", "terminal", "both")]  # type: ignore[arg-type]
+        assert [times * once for times in expected] == [needs.disk_mb_s for needs in found]
+        assert (found[2].backfill_bytes > 0) == rig.terminal.record
+    plain = needs_of(rig_of(CAMERA), "pilot", streams)
+    assert counters_bytes(RECORDER_COUNTERS) == needs_of(rig_of(own), "pilot", streams).shm_bytes - plain.shm_bytes
 
 
 def test_a_class_of_a_user_s_is_not_opened(tmp_path: Path) -> None:

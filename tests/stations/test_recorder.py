@@ -113,6 +113,8 @@ def test_folder_that_cannot_be_written_is_refused_and_the_recorder_lives(bench: 
     bench.ask("START", {"directory": str(bench.folder / "b")})
     with pytest.raises(RemoteError, match="already; STOP that first"):
         bench.ask("START", {"directory": str(bench.folder / "c")})
+    with pytest.raises(RemoteError, match=r"/c is not recorded here, .*/b is"):
+        bench.ask("STOP", {"directory": str(bench.folder / "c")})
 
     assert {} == bench.ask("STOP")
 

@@ -9,7 +9,7 @@ import click
 import pytest
 
 from stations import RunResult, load_rig
-from stations.ledger import Account
+from stations.ledger import Account, RecordingAccount
 from tools import browser
 from tools.run import dropped, require_extras, show
 
@@ -27,6 +27,19 @@ def test_a_table_shows_reasons_of_drops(capsys: pytest.CaptureFixture[str]) -> N
         "stream       produced  stored  dropped  in flight  balanced",
         "pilot1.cam0     1 200   1 190  link 10          0  yes",
         "recording: recordings/demo",
+    ]
+
+
+def test_each_recording_of_a_pilot_has_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where it is, what is in it, and what is wrong with it."""
+    lost = Account(8, 6, {"recorder": 2}, in_flight=0, balanced=True)
+    odd = Account(9, 8, {}, in_flight=1, balanced=False, problem="1 items are neither stored nor dropped")
+    own = RecordingAccount("/data/demo_p1", {"p1.cam": lost, "p1.sig": odd})
+    gone = RecordingAccount("/data/demo_p2", {}, "p2.recorder gave no account")
+    show(RunResult(pilot_recordings={"p1": own, "p2": gone}), as_json=False)
+    assert capsys.readouterr().out.splitlines() == [
+        f"recording of p1, on its machine: /data/demo_p1: 14 items, dropped: recorder 2, p1.sig: {odd.problem}",
+        "recording of p2, on its machine: /data/demo_p2: 0 items, dropped: 0, p2.recorder gave no account",
     ]
 
 
