@@ -130,13 +130,18 @@ class Forwarder:
         meter = ForwardMeter(self._counters, feed) if self._counters is not None else None  # its page is the caller's
         self._call(lambda: self._add(feed, meter))
 
+    def watch(self, stream: str) -> None:
+        """Forward nothing of a stream, but follow its ring: the next run may begin with what it retains."""
+        self._call(lambda: self._feed(stream).watch())
+
     def start(self, stream: str, origin: Origin = "now", *, run: str = "") -> int | None:
         """Begin a run of a stream.
 
         Args:
             stream: which.
-            origin: first sequence (the ring may retain it from before: pre-trigger); ``now``; or ``resume``, after a
-                restart of the Pilot, to go on with the run that the Terminal's ring holds.
+            origin: first sequence (the ring may retain it from before: pre-trigger); `Since` a time, with what the
+                ring retains of that; ``now``; or ``resume``, after a restart of the Pilot, to go on with the run that
+                the Terminal's ring holds.
             run: names the recording; what is spooled belongs to it.
 
         Returns:

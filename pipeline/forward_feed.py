@@ -15,6 +15,7 @@ import msgspec
 from shm import RingReader, SegmentNotFoundError, ShmError
 
 from .backfill_name import RUN
+from .beginning import Beginning, Since, beginning_in
 from .budget import Budget
 from .codec_choice import encoder_of
 from .forward_effects import RingState, Spill
@@ -23,6 +24,7 @@ from .ladder import IMAGES, OTHERS, Ladder
 from .losses import LAPPED, LINK, SPOOL_FULL, SPOOLED
 from .reduction import is_image
 from .ring_cutter import RingCutter
+from .ring_watch import RingWatch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,7 +43,7 @@ SLOW_S: Final = 0.2
 
 REASONS: Final = (LAPPED, LINK, SPOOLED, SPOOL_FULL)
 
-Origin = int | Literal["now", "resume"]
+Origin = int | Since | Literal["now", "resume"]
 
 log = logging.getLogger(__name__)
 
@@ -109,6 +111,9 @@ class Feed:
         self.machine: ForwardStream | None = None
         self.counts = FeedCounts()
         self.is_running = False
+        self.beginning: Beginning | None = None
+        """Where the run began, if it was to begin at a time."""
+        self._watch: RingWatch | None = None
         self._reader_name = reader_name
         self._cutter: RingCutter | None = None
         self._origin: Origin = "now"
@@ -133,6 +138,16 @@ class Feed:
         """Whether a run goes on whose Terminal has not said that it has everything."""
         return self.is_running and not self.is_finished
 
+    def watch(self) -> None:
+        """Forward nothing, but follow the ring: the next run may begin with what it retains.
+
+        What has not left of the run before goes into the spool.
+        """
+        self.rescue()
+        self._leave()
+        self.is_running = False
+        self._watch = RingWatch(self.options.ring)
+
     def start(self, origin: Origin, now: float, run: str = "") -> int | None:
         """Begin a run, called `run`; return its first sequence, None while nobody knows it.
 
@@ -143,6 +158,9 @@ class Feed:
         self._run, self._is_full = run, None
         self.is_running, self._is_stopping, self._stop_at = True, False, None
         self._origin = origin
+        self.beginning = None
+        if self._watch is not None:
+            self._watch.look(now)
         self._attach(now)
         return self.machine.origin if self.machine is not None and origin != "resume" else None
 
@@ -161,6 +179,8 @@ class Feed:
     def look(self, now: float) -> RingState | None:
         """Return the ring as it is now; None if there is nothing to forward."""
         if not self.is_running:
+            if self._watch is not None:
+                self._watch.look(now)
             return None
         if now >= self._look_at:
             self._look_around(now)
@@ -266,6 +286,7 @@ class Feed:
     def close(self) -> None:
         """Leave the ring."""
         self._leave()
+        self._unwatch()
         self.is_running = False
 
     def _look_around(self, now: float) -> None:
@@ -298,7 +319,8 @@ class Feed:
 
     def _attach(self, now: float) -> None:
         self._look_at = now + LOOK_S
-        is_late = self.machine is None and self._origin == "now" and self._waited
+        begins_here = self._origin == "now" or isinstance(self._origin, Since)
+        is_late = self.machine is None and begins_here and self._waited
         start: int | Literal["newest", "oldest"] = "newest"
         if isinstance(self._origin, int):
             start = self._origin
@@ -315,6 +337,10 @@ class Feed:
             return
         if isinstance(self._origin, int):
             self._adopt(reader, self._origin, now)
+        elif isinstance(self._origin, Since) and not is_late:
+            self.beginning = beginning_in(reader, self._origin.time_ns)
+            reader.seek(self.beginning.sequence)
+            self._adopt(reader, self.beginning.sequence, now)
         elif self._origin == "resume":
             self._adopt(reader, None, now)
         else:
@@ -333,6 +359,10 @@ class Feed:
         if not options.lossless:
             keep = most = min(keep, max(2 * spec.block_items, int(SLOW_S * (spec.rate or 0.0))))
         start = reader.published if origin is None else origin
+        watched = self._watch.seams(spec.birth, start) if self._watch is not None else None
+        epoch, seams = watched or (spec.epoch, ())
+        spec = msgspec.structs.replace(spec, epoch=epoch)
+        self._unwatch()
         if self._spool is not None:
             self._spool_run = self._spool.run(self._run, spec)
         self.machine = ForwardStream(
@@ -345,6 +375,7 @@ class Feed:
             ladder=self.ladder,
             reserve=reader.slots // 4 if self._spool is not None else 0,
             budget=self._budget,
+            seams=seams,
         )
         self._seen = (reader.epoch, reader.published)
         self._is_replaced = False
@@ -363,6 +394,11 @@ class Feed:
             self.reader = None
         self._waited = False
         self._is_replaced = False
+
+    def _unwatch(self) -> None:
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
 
     def __repr__(self) -> str:
         return f"<Feed {self.stream} {self.machine!r}>" if self.machine else f"<Feed {self.stream} waits for its ring>"

@@ -15,6 +15,7 @@ from .losses import LAPPED, LINK, SPOOL_FULL, SPOOLED
 if TYPE_CHECKING:
     from shm import Counter, Counters
 
+    from .beginning import Beginning
     from .forward_feed import Feed
 
 COUNTED: Final = (
@@ -54,6 +55,8 @@ class ForwardReport:
     """What goes of a stream that need not be whole."""
     is_settled: bool = True
     """All that was sent is durable, or the spool has it as far as it could."""
+    beginning: Beginning | None = None
+    """Where the run began, if it was to begin at a time."""
 
 
 class ForwardMeter:
@@ -109,4 +112,5 @@ def report_of(feed: Feed) -> ForwardReport:
         feed.pending,
         feed.ladder.rung if feed.ladder is not None else FULL,
         machine.is_settled,
+        feed.beginning,
     )

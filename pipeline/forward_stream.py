@@ -40,6 +40,8 @@ from .losses import LAPPED, LINK, SPOOL_FULL, SPOOLED, LossLog
 from .patience import Patience
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from .budget import Budget
     from .channel import Credit, Opened, Refused
     from .ladder import Ladder
@@ -64,6 +66,7 @@ class ForwardStream:
         ladder: thins the stream out; None for a lossless one.
         reserve: items that the ring keeps for a recording that is not durable yet (F8).
         budget: bytes a second that it may use of the link; None: as many as the link carries.
+        seams: sequences behind `start` at which a block must be closed, and the epoch from there on.
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class ForwardStream:
         ladder: Ladder | None = None,
         reserve: int = 0,
         budget: Budget | None = None,
+        seams: Iterable[tuple[int, int]] = (),
     ) -> None:
         self.spec = spec
         self.state = ForwardState.IDLE
@@ -106,7 +110,7 @@ class ForwardStream:
         self._spill_to: int | None = None
         """Down to this many waiting items the spool takes on, once it has begun."""
         self._epoch = spec.epoch
-        self._cuts: deque[tuple[int, int]] = deque()
+        self._cuts = deque(seams)
         self._opening = 0
         self._is_up = False
         self._retry_at = 0.0

@@ -1,0 +1,59 @@
+"""Where a run begins that reaches back: at the first item that a ring retains and that is not older than a time."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from shm import OverrunError
+
+if TYPE_CHECKING:
+    from shm import RingObserver, RingReader
+
+_GONE: Final = -(2**63)
+"""Time of an item that was overwritten: older than all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """Origin of a run: the first item that is not older than a time."""
+
+    time_ns: int
+    """On the ring's own clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """Where a run begins."""
+
+    sequence: int
+    time_ns: int | None
+    """Of that item; None: it has yet to come."""
+    held_ns: int = 0
+    """How far the ring reaches back."""
+    is_cut_off: bool = False
+    """Items that belong to it were overwritten already."""
+
+
+def beginning_in(ring: RingReader | RingObserver, since_ns: int) -> Beginning:
+    """Return where a run begins that is to have everything since a time.
+
+    That is an eighth of the ring away from what the writer overwrites next, or it would be gone before it has left.
+    """
+    published = ring.published
+    oldest = min(published, max(ring.first, ring.oldest, published - ring.slots * 7 // 8))
+
+    def time_of(sequence: int) -> int:
+        try:
+            with ring.view(1, at=sequence) as item:
+                return int(item.times[0])
+        except OverrunError:
+            return _GONE
+
+    first = oldest + bisect_left(range(oldest, published), since_ns, key=time_of)
+    if first == published:
+        return Beginning(published, None)
+    begins_ns, newest_ns = time_of(first), time_of(published - 1)
+    is_cut_off = first == oldest > ring.first and begins_ns > since_ns
+    return Beginning(first, begins_ns, newest_ns - time_of(oldest), is_cut_off)

@@ -1,0 +1,79 @@
+"""Follows a ring of which nothing is forwarded yet, so that a run can begin with what it retains.
+
+It opens the ring for looking only: nobody waits for it, nothing is counted.  What it must know of the items behind it
+is where they do not follow each other in time: at each takeover by another writer, and where it came itself, for of
+what was before it knows nothing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from shm import RingObserver, ShmError
+
+LOOK_S: Final = 0.1
+"""A ring that is not there, or was replaced, is looked for this often."""
+
+Seam = tuple[int, int]
+"""A sequence at which a block must be closed, and the epoch from there on."""
+
+
+class RingWatch:
+    """Watches one named ring; one thread."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._ring: RingObserver | None = None
+        self._look_at = 0.0
+        self._epoch = 0
+        """Of the oldest items."""
+        self._seams: deque[Seam] = deque()
+        self._seen = (0, 0)
+
+    def look(self, now: float) -> None:
+        """Look at the ring as it is now; often enough to see a writer die before another one takes over."""
+        if now >= self._look_at:
+            self._look_at = now + LOOK_S
+            self._look_around()
+        ring = self._ring
+        if ring is None:
+            return
+        epoch, published = ring.epoch, ring.published
+        if epoch != self._seen[0]:
+            self._seams.append((self._seen[1], epoch))
+        self._seen = (epoch, published)
+        while self._seams and self._seams[0][0] <= ring.oldest:
+            self._epoch = self._seams.popleft()[1]
+
+    def seams(self, birth: int, origin: int) -> tuple[int, tuple[Seam, ...]] | None:
+        """Return the epoch of item `origin` and the seams behind it; None if another ring was watched."""
+        if self._ring is None or self._ring.birth != birth:
+            return None
+        before = [epoch for sequence, epoch in self._seams if sequence <= origin]
+        behind = tuple(seam for seam in self._seams if seam[0] > origin)
+        return (before[-1] if before else self._epoch), behind
+
+    def close(self) -> None:
+        """Let go of the ring."""
+        if self._ring is not None:
+            self._ring.close()
+            self._ring = None
+
+    def __repr__(self) -> str:
+        return f"<RingWatch {self._name} seams={len(self._seams)} {self._ring!r}>"
+
+    def _look_around(self) -> None:
+        """Find a ring that is new: it costs system calls."""
+        if self._ring is not None and not self._ring.is_superseded:
+            return
+        self.close()
+        self._seams.clear()
+        try:
+            self._ring = RingObserver.attach(self._name)
+        except ShmError:
+            return
+        epoch, published = self._ring.epoch, self._ring.published
+        self._epoch, self._seen = epoch, (epoch, published)
+        if published > self._ring.first:
+            self._seams.append((published, epoch))
