@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from shm import OverrunError
 
 if TYPE_CHECKING:
     from shm import RingObserver, RingReader
+
+Older = Literal["held", "overwritten", "none"]
+"""What is with the item before the first: still held, overwritten (or about to be), or there never was one."""
 
 _GONE: Final = -(2**63)
 """Time of an item that was overwritten: older than all."""
@@ -32,8 +35,7 @@ class Beginning:
     """Of that item; None: it has yet to come."""
     held_ns: int = 0
     """How far the ring reaches back."""
-    is_cut_off: bool = False
-    """Items that belong to it were overwritten already."""
+    older: Older = "held"
 
 
 def beginning_in(ring: RingReader | RingObserver, since_ns: int) -> Beginning:
@@ -54,6 +56,5 @@ def beginning_in(ring: RingReader | RingObserver, since_ns: int) -> Beginning:
     first = oldest + bisect_left(range(oldest, published), since_ns, key=time_of)
     if first == published:
         return Beginning(published, None)
-    begins_ns, newest_ns = time_of(first), time_of(published - 1)
-    is_cut_off = first == oldest > ring.first and begins_ns > since_ns
-    return Beginning(first, begins_ns, newest_ns - time_of(oldest), is_cut_off)
+    older: Older = "held" if first > oldest else "none" if first == ring.first else "overwritten"
+    return Beginning(first, time_of(first), time_of(published - 1) - time_of(oldest), older)

@@ -166,6 +166,7 @@ class Feed:
 
     def stop(self, end: int | None) -> None:
         """End the run at sequence `end`; None: at what is published now."""
+        self._unwatch()
         self._is_stopping, self._stop_at = True, end
         if self.machine is not None and self.reader is not None:
             self.machine.stop(self.reader.published if end is None else end)

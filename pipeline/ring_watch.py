@@ -1,19 +1,25 @@
 """Follows a ring of which nothing is forwarded yet, so that a run can begin with what it retains.
 
 It opens the ring for looking only: nobody waits for it, nothing is counted.  What it must know of the items behind it
-is where they do not follow each other in time: at each takeover by another writer, and where it came itself, for of
-what was before it knows nothing.
+is where they do not follow each other evenly, for a block has one period: at each takeover by another writer, where it
+came itself, and of what was before where their times say so.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from typing import Final
 
-from shm import RingObserver, ShmError
+import numpy as np
+
+from shm import OverrunError, RingObserver, ShmError
 
 LOOK_S: Final = 0.1
 """A ring that is not there, or was replaced, is looked for this often."""
+
+GAP_S: Final = 0.05
+"""Items that come so much later than they should do not follow each other; a writer's restart takes 0.2 s at least."""
 
 Seam = tuple[int, int]
 """A sequence at which a block must be closed, and the epoch from there on."""
@@ -76,4 +82,17 @@ class RingWatch:
         epoch, published = self._ring.epoch, self._ring.published
         self._epoch, self._seen = epoch, (epoch, published)
         if published > self._ring.first:
-            self._seams.append((published, epoch))
+            self._seams.extend((sequence, epoch) for sequence in (*gaps_in(self._ring), published))
+
+
+def gaps_in(ring: RingObserver) -> list[int]:
+    """Return the sequences of retained items before which time is missing, of a ring of evenly spaced ones."""
+    rate = ring.meta.get("rate")
+    if not rate or not ring.meta.get("regular", True):
+        return []
+    published = ring.published
+    first = max(ring.first, ring.oldest, published - ring.slots * 7 // 8)
+    times = np.empty(0, np.int64)
+    with suppress(OverrunError), ring.view(published - first, at=first) as items:
+        times = np.array(items.times)
+    return (np.flatnonzero(np.diff(times) > (GAP_S + 2 / rate) * 1e9) + first + 1).tolist()

@@ -7,6 +7,10 @@ what is to be done comes out as effects.  The conductor does not remember what i
 waiting ──all members here, required streams ready──► starting ──recorder, then pilots answered START──► running
 running ──duration over · all finite streams ended · asked──► stopping ──pilots, then recorder answered STOP──► done
 
+A run that is to stand by goes from waiting to standby, in which pilots are told to ARM: their live sensors acquire and
+nothing is forwarded.  An order takes it to starting, with the time of the order; asked to stop before, it is done
+without a recording when the pilots have answered.
+
 Between the pilots' answers and the recorder's STOP the run waits, for `drain_s` at most, for what is in their spools;
 not for what the recorder's disk cannot take.
 """
@@ -15,16 +19,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 
 from .coherence import compare, published_side, stored_side
-from .ledger import Account, PilotAccount, PilotRecording, Produced, RecordingAccount, Stored, account
+from .conductor_effects import Effect, Finished, Handshake, Key, Note, Phase, Send, StreamState
+from .ledger import PilotAccount, PilotRecording, Produced, RecordingAccount, Stored, account
 from .rows_ring import PREFIX
-
-Phase = Literal["waiting", "starting", "running", "stopping", "done"]
-Key = Literal["START", "STOP"]
+from .standby import Began, OrderStamp, RecordOrder, StartOrder
 
 STOP_S: Final = 20.0
 """Seconds that the pilots' STOPs may take together, then the recorder's; after that the run ends with what is known."""
@@ -42,62 +45,6 @@ PILOT_DISK: Final = "pilot_disk"
 """Kind of the event that a Pilot's own disk takes no more of a stream; with an empty `error`, that it does again."""
 DRAIN_S: Final = 30.0
 """Seconds that a run waits for the spools of its pilots when nobody says."""
-
-
-class Handshake(msgspec.Struct, frozen=True):
-    """What a member says of itself when it comes up or back."""
-
-    id: str
-    kind: Literal["pilot", "sensor", "recorder", "view"]
-    boot: str
-    pid: int = 0
-    state: str = ""
-    url: str = ""
-    streams: dict[str, dict[str, Any]] = {}
-    prefs: dict[str, Any] = {}
-    """What a Pilot shares of its configuration."""
-
-
-class StreamState(msgspec.Struct, frozen=True):
-    """What a Pilot says of one of its streams."""
-
-    finite: bool = False
-    """Its source ends by itself."""
-    finished: bool = False
-    """Every item up to its end was forwarded."""
-    pending: int = 0
-    """Items of the run that are in the Pilot's spool until the recording has them."""
-    missing: str = ""
-    """Why it could not begin now; empty if it could."""
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Send a confirmed message and bring the answer back."""
-
-    to: str
-    key: Key
-    value: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """Write an event to the journal and show it on the page."""
-
-    kind: str
-    fields: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """The run is over."""
-
-    accounts: dict[str, Account]
-    recordings: dict[str, RecordingAccount] = field(default_factory=dict)
-    """Those of pilots that recorded, by pilot."""
-
-
-Effect = Send | Note | Finished
 
 
 @dataclass(slots=True)
@@ -122,6 +69,7 @@ class Conductor:
         *,
         required: Iterable[str] = (),
         records_streams: bool = True,
+        standby: bool = False,
     ) -> None:
         """Describe the run.
 
@@ -133,6 +81,7 @@ class Conductor:
             drain_s: seconds that the end waits for what is in the pilots' spools.
             required: streams without which the run does not start.
             records_streams: the recorder takes them; else pilots do, and what they have is the account.
+            standby: stand by until `record`, which says into which directory.
         """
         self.phase: Phase = "waiting"
         self._recorder = recorder
@@ -141,6 +90,13 @@ class Conductor:
         self._start = start
         self._duration_s = duration_s
         self._deadline: float | None = None
+        self._stands_by = standby
+        self._is_armed = False
+        """All pilots have told that they stand by."""
+        self._order: StartOrder | None = None
+        self._ordered_at = 0.0
+        self._order_fields: dict[str, Any] = {}
+        self._began: dict[str, Began] = {}
         self._states: dict[str, StreamState] = {}
         self._produced: dict[str, Produced] = {}
         self._stored: dict[str, dict[str, Stored]] = {}
@@ -183,8 +139,10 @@ class Conductor:
             self._take_account(sender, value)
         elif sender == self._recorder:
             self._recorded_before = True
-        else:
+        elif key == "START":
             self._forwarded_before.add(sender)
+            states = msgspec.convert(value or {}, dict[str, StreamState])
+            self._began |= {stream: state.began for stream, state in states.items() if state.began is not None}
         return self._advance(now)
 
     def on_failure(self, sender: str, key: Key, error: str, now: float) -> list[Effect]:
@@ -216,6 +174,35 @@ class Conductor:
         if member is not None:
             member.here, member.asked = False, None
         return [Note("death", {"name": name, **fields})]
+
+    def record(self, order: RecordOrder, stamp: OrderStamp, directory: str, now: float) -> list[Effect]:
+        """Begin to record what stands by; see `cannot_record`.
+
+        Args:
+            order: how far back, how long.
+            stamp: when it came, for the Pilots and the journal.
+            directory: of the recording.
+            now: when it came.
+        """
+        self.phase = "starting"
+        self._order, self._ordered_at = StartOrder(order.from_s, stamp.monotonic_ns, stamp.clock), now
+        self._order_fields = msgspec.to_builtins(order) | msgspec.to_builtins(stamp)
+        self._duration_s = self._duration_s if order.duration_s is None else order.duration_s
+        self._start = {**self._start, "directory": directory}
+        self._deaths.clear()  # they explain nothing of what comes
+        return self._advance(now)
+
+    @property
+    def cannot_record(self) -> str:
+        """Why nothing can be ordered now; empty if it can."""
+        if self.phase == "standby":
+            return ""
+        if self.phase == "waiting":
+            missing = "; ".join(f"{name}: {why}" for name, why in self.missing.items())
+            then = "" if self._stands_by else "; then it records by itself"
+            return f"the rig is still coming up, it waits for {missing}{then}"
+        over = self.phase in ("stopping", "done")
+        return "the run is over" if over else f"the rig records already, into {self._start.get('directory')}"
 
     def stop(self, why: str, now: float) -> list[Effect]:
         """End the run: drain, close, balance; asked again, leave in the spools what is there."""
@@ -271,15 +258,37 @@ class Conductor:
     def _advance(self, now: float) -> list[Effect]:
         """Tell each member what the phase asks of it and it has not answered yet."""
         if self.phase == "waiting" and not self.missing:
-            self.phase = "starting"
+            self.phase = "standby" if self._stands_by else "starting"
         effects: list[Effect] = self._begin_draining(now)
+        if self.phase == "standby" and not self._is_armed and self._pilots_answered("ARM"):
+            self._is_armed = True
+            effects.append(Note("standby", {"streams": self.streams, "rig": self._start.get("rig")}))
         if self.phase == "starting" and self._all_answered("START"):
-            self.phase = "running"
-            self._deadline = None if self._duration_s is None else now + self._duration_s
-            effects.append(Note("start", {"streams": self.streams, "max_loss_s": self._start.get("max_loss_s")}))
-        if self.phase == "stopping" and "STOP" in self._members[self._recorder].answered:
+            effects.append(self._begin_to_run(now))
+        if self.phase == "stopping" and self._is_over():
             return self._finish()
         return effects + [send for name in self._members if (send := self._next_send(name, now)) is not None]
+
+    def _begin_to_run(self, now: float) -> Note:
+        self.phase = "running"
+        began_at = now if self._order is None else self._ordered_at
+        self._deadline = None if self._duration_s is None else began_at + self._duration_s
+        told = {"streams": self.streams, "max_loss_s": self._start.get("max_loss_s")}
+        if self._order is not None:
+            told |= {"order": self._order_fields, "began": msgspec.to_builtins(self._began)}
+        return Note("start", told)
+
+    def _is_over(self) -> bool:
+        """Whether nobody has anything left to answer that would be waited for."""
+        if self._has_begun:
+            return "STOP" in self._members[self._recorder].answered
+        pilots = [self._members[pilot] for pilot in self._streams]
+        return self._gave_up_pilots or all("STOP" in pilot.answered or not pilot.here for pilot in pilots)
+
+    @property
+    def _has_begun(self) -> bool:
+        """Whether there is, or will be, a recording."""
+        return self._order is not None or not self._stands_by
 
     def _tell_missing(self, now: float) -> list[Effect]:
         """Say what the run waits for, once it has for a while, and again when that has changed."""
@@ -300,20 +309,29 @@ class Conductor:
         if key is None or not member.here or member.asked is not None or now < member.retry_at:
             return None
         member.asked = key
-        return Send(name, key, self._value(name, key))
+        return Send(name, key, self._value(name, key, now))
 
     def _wanted(self, name: str, member: _Member) -> Key | None:
         if self.phase in ("waiting", "done"):
             return None
-        if name == self._recorder:
-            if "START" not in member.answered and (self._recorded_before or self.phase != "stopping"):
-                return "START"
-            over = self.phase == "stopping" and (self._gave_up_pilots or self._pilots_answered("STOP"))
-            return "STOP" if over and not self.is_draining and "STOP" not in member.answered else None
+        key = self._wanted_of_recorder(member) if name == self._recorder else self._wanted_of_pilots()
+        return None if key in member.answered else key
+
+    def _wanted_of_recorder(self, member: _Member) -> Key | None:
+        if not self._has_begun:
+            return None
+        if "START" not in member.answered and (self._recorded_before or self.phase != "stopping"):
+            return "START"
+        over = self.phase == "stopping" and (self._gave_up_pilots or self._pilots_answered("STOP"))
+        return "STOP" if over and not self.is_draining else None
+
+    def _wanted_of_pilots(self) -> Key | None:
         if self.phase == "stopping":
-            return None if "STOP" in member.answered else "STOP"
-        recording = "START" in self._members[self._recorder].answered or self._recorded_before
-        return "START" if recording and "START" not in member.answered else None
+            return "STOP"
+        if self.phase == "standby":
+            return "ARM"
+        is_recording = "START" in self._members[self._recorder].answered or self._recorded_before
+        return "START" if is_recording else None
 
     @property
     def is_draining(self) -> bool:
@@ -346,11 +364,15 @@ class Conductor:
         self._deadline = self._drain_until + STOP_S
         return [Note("pending", {"streams": self._awaited, "drain_s": self._drain_s})]
 
-    def _value(self, name: str, key: Key) -> dict[str, Any]:
+    def _value(self, name: str, key: Key, now: float) -> dict[str, Any]:
         if name != self._recorder:
             run, called = str(self._start.get("directory", "")), str(self._start.get("name", ""))
-            told = {"streams": list(self._streams[name]), "run": run, "recording": called}
-            return {**told, "resume": name in self._forwarded_before}
+            value = {"streams": list(self._streams[name]), "run": run, "recording": called}
+            value["resume"] = name in self._forwarded_before
+            if key == "START" and self._order is not None:
+                order = msgspec.structs.replace(self._order, ago_s=now - self._ordered_at)
+                value["order"] = msgspec.to_builtins(order)
+            return value
         recorded = self._streams if self._records_streams else {}
         streams = [stream for streams in recorded.values() for stream in streams]
         if key == "START":
@@ -389,6 +411,8 @@ class Conductor:
     def _finish(self) -> list[Effect]:
         self.phase = "done"
         self._deadline = None
+        if not self._has_begun:
+            return [Finished({})]
         if not self._records_streams:
             for recording in self._recordings.values():
                 self._stored |= recording.streams

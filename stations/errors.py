@@ -16,6 +16,7 @@ StationError
 │   ├── RowTooLargeError        the message is too large for a row
 │   └── TooManyKeysError        more keys than a recording has files for
 ├── NotRecordingError           what was asked needs a recording that runs
+├── NotStandingByError          what was asked needs a rig that stands by
 ├── RigFailedError              a process died whose death stops the rig
 └── SourceFailedError           a source that worked broke; its process is restarted
     └── SourceDamagedError      what it reads is damaged further on; its stream ends there, the rig goes on
@@ -93,6 +94,10 @@ class TooManyKeysError(RowError, ValueError):
 
 class NotRecordingError(StationError):
     """Nothing is being recorded now; ask again once the run has begun."""
+
+
+class NotStandingByError(StationError):
+    """Nothing can be ordered to record now; the message says why: the rig comes up, records already, or is over."""
 
 
 class RigFailedError(StationError):

@@ -2,9 +2,10 @@
 
 | key | from | effect |
 |---|---|---|
-| HANDSHAKE | a sensor | noted; if the Pilot runs, the sensor is told to START |
+| HANDSHAKE | a sensor | noted; if the Pilot runs, or stands by and the source is live, the sensor is told to START |
 | | the Pilot's own recorder | noted; if the Pilot records, the recorder is told to go on |
-| START | the Terminal | its streams are forwarded and their sensors acquire |
+| ARM | the Terminal | it stands by: sensors of live sources acquire, nothing is forwarded |
+| START | the Terminal | its streams are forwarded and their sensors acquire; an order says from when on |
 | STOP | the Terminal | sensors stop, what they published is forwarded to the last item; answers the account |
 | STATE | anybody | answers the state of every stream |
 | DURABLE | the recorder | the spool forgets what the recording holds on its disk |
@@ -33,21 +34,24 @@ from typing import Any, Final, Literal, NoReturn
 import msgspec
 
 from pipeline import DuplicateIdError, Message, PeerState, PipelineError, Receipt
+from pipeline.beginning import Since
 from pipeline.forward import Forwarder, ForwardReport
 from pipeline.forward_backfill import RATE_BYTES_S
+from pipeline.forward_feed import Origin
 from pipeline.ladder import FULL, Rung
 from pipeline.spool import Spool
 from pipeline.transport import Context
-from shm import Counters, RingObserver, SegmentNotFoundError, ShmError
+from shm import Counters, RingObserver, SegmentNotFoundError, ShmError, clock_domain
 
 from .child import Child, run_child
-from .conductor import Handshake, StreamState
+from .conductor_effects import Handshake, StreamState
 from .config.naming import TIME
 from .errors import StationError
 from .ledger import PilotAccount, Produced, Span
 from .lineage import Lineage
 from .own_recording import OwnRecording, look_at_rings
 from .pilot_listens import PilotListens
+from .standby import WAITED, Began, StartOrder
 from .station import Station
 from .taken import AddressGuard
 
@@ -62,7 +66,7 @@ SETTLE_S: Final = 2.0
 LOOK_S: Final = 0.05
 log = logging.getLogger(__name__)
 
-State = Literal["idle", "running", "stopping"]
+State = Literal["idle", "standby", "running", "stopping"]
 
 
 class Durable(msgspec.Struct, frozen=True):
@@ -142,6 +146,10 @@ class PilotStation(Station):
         self._sensors: dict[str, Handshake] = {}
         self._lock = threading.Lock()
         self._run = ""
+        self._order: StartOrder | None = None
+        """Says from when on the run is recorded, and ..."""
+        self._since = Since(0)
+        """... when that was on this machine's clock."""
         self._began = time.monotonic()
         self._rungs: dict[str, Rung] = {}
         self._is_told = True
@@ -170,6 +178,7 @@ class PilotStation(Station):
                 **self._lineage.listens(),
                 **asked.listens(),
                 "HANDSHAKE": self.l_handshake,
+                "ARM": self.l_arm,
                 "START": self.l_start,
                 "STOP": self.l_stop,
                 "STATE": self.l_state,
@@ -207,23 +216,43 @@ class PilotStation(Station):
             return
         with self._lock:
             self._sensors[sensor.id] = sensor
-            if self.state == "running":
+            if self.state == "running" or (self.state == "standby" and not self._is_held(sensor.id)):
                 self.send(sensor.id, "START")
 
+    def l_arm(self, _message: Message) -> dict[str, Any]:
+        """Stand by: forward nothing, let live sources acquire; those that can wait, or end, have yet to begin.
+
+        An ARM while it stands by changes nothing; one while it runs ends that run as a START of another does.
+        """
+        with self._lock:
+            if self.state != "standby":
+                was_running, self.state, self._run = self.state == "running", "standby", ""
+                self._take_order(None, 0)
+                for stream in self.config.streams:
+                    self._forwarder.watch(stream)
+                for sensor in self._sensors:
+                    if not self._is_held(sensor):
+                        self.send(sensor, "START")
+                    elif was_running:
+                        self.send(sensor, "STOP")
+        return self.stream_states()
+
     def l_start(self, message: Message) -> dict[str, Any]:
-        """Forward every stream from here on, then let the sensors acquire.
+        """Forward every stream from here on, or from where an order says, then let the sensors acquire.
 
         A START of the run that runs changes nothing.  One of another run, whose Terminal knows nothing of this one,
         begins that run.
         """
-        resume = bool(message.value.get("resume"))
-        run = str(message.value.get("run", ""))
+        now_ns = time.monotonic_ns()
+        is_resumed, run = bool(message.value.get("resume")), str(message.value.get("run", ""))
         with self._lock:
             if self.state != "running" or run != self._run:
-                origins = self._record(message.value, resume=resume)
+                self._take_order(None if is_resumed else message.value.get("order"), now_ns)
+                origins = self._record(message.value, resume=is_resumed)
                 self._run = run
                 for stream in self.config.streams:
-                    self._forwarder.start(stream, origins.get(stream, "resume" if resume else "now"), run=run)
+                    origin = origins.get(stream, self._origin(stream, is_resumed=is_resumed))
+                    self._forwarder.start(stream, origin, run=run)
                 self.state = "running"
                 for sensor in self._sensors:
                     self.send(sensor, "START")
@@ -235,9 +264,10 @@ class PilotStation(Station):
         Returns:
             `PilotAccount`, plain data.
         """
+        run = str((message.value or {}).get("run", ""))
         with self._lock:
-            if self.state == "idle":  # this process came back after a death: the run goes on only to end
-                self._run = str((message.value or {}).get("run", ""))
+            if self.state == "idle" and run:  # this process came back after a death: the run goes on only to end
+                self._run = run
                 with suppress(StationError, PipelineError):  # its account says that there is none
                     self._record(message.value or {}, resume=True)
                 for stream in self.config.streams:
@@ -283,10 +313,34 @@ class PilotStation(Station):
     def _states(self, reports: Mapping[str, ForwardReport]) -> dict[str, Any]:
         return {
             stream: msgspec.to_builtins(
-                StreamState(self._is_finite(stream), report.state == "finished", report.pending, self._missing(stream))
+                StreamState(
+                    self._is_finite(stream),
+                    report.state == "finished",
+                    report.pending,
+                    self._missing(stream),
+                    self._began_at(stream, report),
+                )
             )
             for stream, report in reports.items()
         }
+
+    def _take_order(self, value: Any, now_ns: int) -> None:
+        self._order = None if value is None else msgspec.convert(value, StartOrder)
+        if self._order is not None:
+            self._since = Since(self._order.since_ns(now_ns, clock_domain()))
+
+    def _origin(self, stream: str, *, is_resumed: bool) -> Origin:
+        if is_resumed:
+            return "resume"
+        return "now" if self._order is None or self._is_held(stream) else self._since
+
+    def _began_at(self, stream: str, report: ForwardReport) -> Began | None:
+        """Where a stream began, once an order was carried out."""
+        if self._order is None:
+            return None
+        if self._is_held(stream):
+            return Began(None, WAITED if self._order.from_s else "")
+        return self._order.began(report.beginning, self._since.time_ns)
 
     def look(self) -> tuple[State, dict[str, Any]]:
         """Look at the streams, and return what the Terminal must hear of when it changes.
@@ -317,7 +371,7 @@ class PilotStation(Station):
     def _missing(self, stream: str) -> str:
         """Why a stream could not begin now; of one that runs, nothing."""
         plan = self.config.streams[stream]
-        if self.state != "idle":
+        if self.state not in ("idle", "standby"):
             return ""
         if plan.has_sensor:
             return "" if stream in self._sensors else "its sensor has not come up"
@@ -351,8 +405,16 @@ class PilotStation(Station):
         return self.request(self.config.recorder, key, value, timeout_s=timeout_s)
 
     def _is_finite(self, stream: str) -> bool:
+        return bool(self._told(stream).get("finite"))
+
+    def _is_held(self, stream: str) -> bool:
+        """Whether its source, one that can wait or that ends, does not begin before there is a recording."""
+        return self._is_finite(stream) or bool(self._told(stream).get("can_wait"))
+
+    def _told(self, stream: str) -> dict[str, Any]:
+        """Return what its sensor has said of a stream."""
         sensor = self._sensors.get(stream)
-        return sensor is not None and bool(sensor.streams.get(stream, {}).get("finite"))
+        return sensor.streams.get(stream, {}) if sensor is not None else {}
 
     def _stop_sensors(self) -> dict[str, dict[str, Any]]:
         receipts: dict[str, Receipt] = {sensor: self.send(sensor, "STOP") for sensor in self._sensors}

@@ -60,6 +60,8 @@ class RunOptions:
     """Called with the page's address once the page is served."""
     may_rename: bool = False
     """Take ``name-2``, ``name-3``, … when a rig of this name runs on this machine already."""
+    standby: bool = False
+    """Acquire, but record nothing before `pipeline record` says so: its folder is made then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +130,11 @@ class _Run:
         with ExitStack() as stack:
             stack.callback(stop_log)
             start_log(self._process, self._log_options)
-            if self._options.role != "pilot":
-                self._recording = claim_folder(self._rig, self._output, datetime.now(UTC))
-                stack.callback(self._recorded)
-            if self._recording is None:
+            stack.callback(self._recorded)
+            if self._options.role == "pilot":
                 self._pilots = {pilot: self._pilot_agent(pilot, stack) for pilot in self._rig.pilots}
             else:
-                self._terminal = self._terminal_agent(stack, self._recording)
+                self._terminal = self._terminal_agent(stack, None if self._options.standby else self._claim())
             stack.enter_context(self._supervisor)
             for spec in roster.children(self._rig, self._options.role, self._output):
                 self._supervisor.start(spec)
@@ -181,6 +181,13 @@ class _Run:
         """Return the result with what pilots recorded, where there is no Terminal that has their accounts."""
         own = {pilot: closed_recording(directory) for pilot, directory in self._own.items()}
         return replace(result, pilot_recordings={**own, **result.pilot_recordings})
+    def _where(self, recording: Path) -> dict[str, str]:
+        """Return what members are told of the recording's folder."""
+        return {"directory": str(recording.absolute()), "name": recording.relative_to(self._output).as_posix()}
+
+    def _claim(self) -> Path:
+        self._recording = claim_folder(self._rig, self._output, datetime.now(UTC))
+        return self._recording
 
     def _recorded(self) -> Path | None:
         """Return the recording's folder if there is something in it; an empty one is given up."""
@@ -189,23 +196,19 @@ class _Run:
                 self._recording.rmdir()
         return self._recording if self._recording is not None and self._recording.is_dir() else None
 
-    def _terminal_agent(self, stack: ExitStack, recording: Path) -> TerminalAgent:
+    def _terminal_agent(self, stack: ExitStack, recording: Path | None) -> TerminalAgent:
         from .terminal_agent import TerminalAgent  # a Pilot's machine has no [terminal] extra
 
         rig = self._rig
         conductor = Conductor(
             roster.recorder_id(rig),
             {pilot: [f"{pilot}.{stream}" for stream in section.streams] for pilot, section in rig.pilots.items()},
-            {
-                "directory": str(recording.absolute()),
-                "name": recording.relative_to(self._output).as_posix(),
-                "rig": rig.name,
-                "max_loss_s": rig.rig.max_loss_s,
-            },
+            {"rig": rig.name, "max_loss_s": rig.rig.max_loss_s} | ({} if recording is None else self._where(recording)),
             self._options.duration_s,
             rig.rig.drain_s if self._options.drain_s is None else self._options.drain_s,
             required=[stream for _, stream, entry in rig.streams() if entry.is_required],
             records_streams=rig.terminal.record,
+            standby=recording is None,
         )
         terminal = rig.terminal
         agent = TerminalAgent(
@@ -214,6 +217,7 @@ class _Run:
                 f"_{terminal.id}", terminal.id, terminal.msg_port, listens, upstream_ip=terminal.ip
             ),
             directory=recording,
+            claim=self._claim,
             view=roster.view_id(rig),
             report=self._report,
             on_page=self._on_page,

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,12 +22,14 @@ from pipeline.clock_burst import PROBES
 from pipeline.ladder import FULL
 
 from .clock_watch import CLOCK_STEP, CLOCK_UNCERTAIN
-from .conductor import DISK_BACK, DISK_FAILED, PILOT_DISK, Conductor, Effect, Handshake, Note, Send, StreamState
-from .errors import NotRecordingError
+from .conductor import DISK_BACK, DISK_FAILED, PILOT_DISK, Conductor
+from .conductor_effects import Effect, Handshake, Note, Send, StreamState
+from .errors import NotRecordingError, NotStandingByError, OutputError, StationError
 from .ledger import Account, RecordingAccount
 from .recording.errors import JournalError
 from .recording.journal import FILE_NAME as JOURNAL
 from .recording.journal import MOST_LATE, Journal
+from .standby import OrderStamp, RecordOrder
 from .station import answer_ping
 from .supervisor import Death, SupervisorEvent
 
@@ -34,6 +37,8 @@ Work = Callable[[], Iterable[Effect]]
 Listens = dict[str, Callable[[Message], Any]]
 WRITTEN_S: Final = 5.0
 """Seconds in which a mark must be in the journal."""
+BEGUN_S: Final = 8.0
+"""Seconds in which a recording that was ordered must have begun."""
 log = logging.getLogger(__name__)
 
 
@@ -43,6 +48,8 @@ class TerminalAgent:
     Args:
         conductor: the run.
         node: builds the agent's node from its listens, connected to the Terminal's station.
+        directory: of the recording; None: there is none yet, and ...
+        claim: makes it when the rig, which stands by, is told to record.
         view: address of the page, which is told of everything that happens.
         report: hears one line for people about everything that happens.
         on_page: hears the page's address once it is served.
@@ -53,7 +60,8 @@ class TerminalAgent:
         conductor: Conductor,
         node: Callable[[Listens], NetNode],
         *,
-        directory: Path,
+        directory: Path | None,
+        claim: Callable[[], Path] | None = None,
         view: str,
         report: Callable[[str], None],
         on_page: Callable[[str], None],
@@ -64,6 +72,9 @@ class TerminalAgent:
         """What pilots recorded themselves, once the run is over."""
         self.events: list[Note] = []
         self._directory = directory
+        self._claim = claim
+        self._ordered: Future[dict[str, Any]] | None = None
+        """Answers who ordered a recording, once it runs."""
         self._view = view
         self._report = report
         self._on_page = on_page
@@ -80,6 +91,7 @@ class TerminalAgent:
             "STATE": self.l_state,
             "EVENT": self.l_event,
             "MARK": self.l_mark,
+            "RECORD": self.l_record,
             "STOPALL": self.l_stopall,
             "DATA": self.l_data,
             "CONTINUOUS": self.l_data,
@@ -136,6 +148,24 @@ class TerminalAgent:
         self._work.put(lambda: self._mark(mark, answer))
         return answer.result(WRITTEN_S)
 
+    def l_record(self, message: Message) -> dict[str, Any]:
+        """Somebody wants what stands by to be recorded: every stream is forwarded when this returns.
+
+        Raises:
+            NotStandingByError: it cannot be ordered now.
+            OutputError: the recording's folder cannot be made; the rig stands by further on.
+            StationError: it has not begun in time, but will as soon as everybody answers.
+        """
+        stamp, order = OrderStamp.now(), msgspec.convert(message.value, RecordOrder)
+        answer: Future[dict[str, Any]] = Future()
+        self._work.put(lambda: self._record(order, stamp, answer))
+        try:
+            return answer.result(BEGUN_S)
+        except FutureTimeoutError as error:
+            raise StationError(
+                f"ordered, but not everybody has begun within {BEGUN_S:g} s; what the rig tells says who and why"
+            ) from error
+
     def l_stopall(self, message: Message) -> None:
         """Somebody wants the run to end."""
         by = message.value.get("by") if isinstance(message.value, dict) else None
@@ -160,9 +190,39 @@ class TerminalAgent:
                 self._on_page(who.url)
         return self.conductor.on_handshake(who, time.monotonic())
 
+    def _record(self, order: RecordOrder, stamp: OrderStamp, answer: Future[dict[str, Any]]) -> list[Effect]:
+        why = self.conductor.cannot_record
+        if why or self._claim is None:
+            answer.set_exception(NotStandingByError(why))
+            return []
+        try:
+            self._directory = self._claim()
+        except OutputError as error:
+            answer.set_exception(error)
+            return []
+        self._ordered = answer
+        return self.conductor.record(order, stamp, str(self._directory.absolute()), stamp.monotonic_ns / 1e9)
+
+    def _answer_order(self, note: Note) -> None:
+        """Tell who ordered a recording what came of it."""
+        if self._ordered is None or note.kind not in ("start", "stop"):
+            return
+        if note.kind == "start":
+            began = {
+                "recording": str(self._directory and self._directory.absolute()),
+                "order": note.fields["order"],
+                "began": note.fields["began"],
+            }
+            self._ordered.set_result(began)
+        else:
+            self._ordered.set_exception(NotStandingByError(f"the run is over: {note.fields['why']}"))
+        self._ordered = None
+
     def _mark(self, mark: dict[str, Any], answer: Future[dict[str, Any]]) -> list[Effect]:
         if not self.conductor.is_recording:
-            answer.set_exception(NotRecordingError(f"nothing is being recorded, the run is {self.conductor.phase}"))
+            phase = self.conductor.phase
+            is_idle = "the rig stands by; pipeline record begins" if phase == "standby" else f"the run is {phase}"
+            answer.set_exception(NotRecordingError(f"nothing is being recorded, {is_idle}"))
             return []
         self._tell(Note("mark", mark))
         try:
@@ -206,8 +266,9 @@ class TerminalAgent:
                 self.accounts, self.recordings = effect.accounts, effect.recordings
 
     def _tell(self, note: Note) -> None:
-        if note.kind not in _WRITTEN_ALREADY:
-            self._unwritten.append({"kind": note.kind, **note.fields})
+        if note.kind not in _WRITTEN_ALREADY:  # stamped now: a rig may stand by for hours before there is a journal
+            stamps = {"wall_ns": time.time_ns(), "monotonic_ns": time.monotonic_ns()}
+            self._unwritten.append({"kind": note.kind, **stamps, **note.fields})
         if note.kind == PROBES:  # for the journal alone: as many as a run is long
             return
         self.events.append(note)
@@ -215,10 +276,11 @@ class TerminalAgent:
         self._node.send(self._view, "STATE", self._state(), repeat=False)
         if (line := in_words(note)) is not None:
             self._report(line)
+        self._answer_order(note)
 
     def _state(self) -> dict[str, Any]:
         """Return what the page says of the recording."""
-        return {"state": self.conductor.phase, "directory": str(self._directory)}
+        return {"state": self.conductor.phase, "directory": str(self._directory or "")}
 
     def _try_to_write_events(self) -> None:
         try:
@@ -233,7 +295,7 @@ class TerminalAgent:
     def _write_events(self) -> None:
         """Write what happened to the journal, once the recorder has begun it."""
         if self._journal is None:
-            if not self._unwritten or not (self._directory / JOURNAL).exists():
+            if not self._unwritten or self._directory is None or not (self._directory / JOURNAL).exists():
                 return
             self._journal = Journal(self._directory / JOURNAL)
         if not self._unwritten:
@@ -253,6 +315,7 @@ _WORDS: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
     ),
     "back": lambda f: f"{f['name']} is back (pid {f['pid']})",
     "waiting": lambda f: "waiting for " + "; ".join(f"{name}: {why}" for name, why in f["missing"].items()),
+    "standby": lambda f: f"standing by, nothing is recorded; begin with: pipeline record --rig {f['rig']}",
     "start": lambda f: f"recording {', '.join(f['streams'])}; a death costs {f['max_loss_s']:g} s of it at most",
     "pilot_recording": lambda f: f"{f['name']} records into {f['directory']}",
     "stop": lambda f: f"stopping: {f['why']}",

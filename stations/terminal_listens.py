@@ -6,6 +6,7 @@
 | ROWS | the recorder | how many rows were accepted, by key |
 | CHANGE | anybody | PARAM of `pilot`: `stream`, `parameter`, `value`; answers the value taken, which is an event |
 | MARK | anybody | `text`, `by`: `_T` writes it into the journal and answers with when and where; else fails |
+| RECORD | anybody | `from_s`, `duration_s`, `by`: `_T` records what stands by; answers where, and from when on |
 | STOPALL | anybody | `_T` ends the run: Pilots and recorder stop; plots hear STOP |
 | COHERE | anybody | what Pilots have published and the recorder has stored, by stream, and whether they match |
 | FILE | anybody | fails: this version exchanges no files |
@@ -23,6 +24,7 @@ from pipeline import Message, OutcomeError
 from .coherence import compare
 from .plots import NewestGate, Plotted
 from .rows import MessageRows
+from .standby import RecordOrder
 from .station import Listen, Station, refuse_file
 
 ASK_S: Final = 10.0
@@ -79,6 +81,7 @@ class TerminalListens:
             "ROWS": lambda _message: self._rows.account(),
             "CHANGE": self.l_change,
             "MARK": self.l_mark,
+            "RECORD": self.l_record,
             "STOPALL": self.l_stopall,
             "COHERE": self.l_cohere,
             "FILE": refuse_file,
@@ -110,6 +113,13 @@ class TerminalListens:
         mark = msgspec.convert(value, Mark)
         told = {"text": mark.text, "by": mark.by or str(message.sender)}
         return msgspec.convert(self._station.request(self._agent, "MARK", told, timeout_s=ASK_S), dict[str, Any])
+
+    def l_record(self, message: Message) -> dict[str, Any]:
+        """Begin to record what stands by; return the recording's folder, and where each stream begins."""
+        order = msgspec.convert(message.value or {}, RecordOrder)
+        told = msgspec.structs.replace(order, by=order.by or str(message.sender))
+        begun = self._station.request(self._agent, "RECORD", msgspec.to_builtins(told), timeout_s=ASK_S)
+        return msgspec.convert(begun, dict[str, Any])
 
     def l_stopall(self, message: Message) -> None:
         """End the run, by way of the agent that conducts it; tell the plots."""

@@ -21,6 +21,7 @@ from .mark import mark
 from .node import node
 from .ping import ping
 from .plan import plan
+from .record import record
 from .recording import recover, verify
 from .replay import replay
 from .run import run
@@ -30,7 +31,7 @@ from .stream import stream
 from .version import print_version
 
 SECTIONS: Final[dict[str, tuple[click.Command, ...]]] = {
-    "Run a rig": (demo, run, config, plan),
+    "Run a rig": (demo, run, record, config, plan),
     "Look at it": (stream, node, ping),
     "Talk to it": (send, mark),
     "Recordings": (verify, recover, salvage, replay, export),

@@ -7,7 +7,7 @@ from typing import Final
 OK: Final = 0
 """All went well; for a run: every stream is balanced."""
 NOT_DONE: Final = 1
-"""`ping`: an answer is missing; `send`, `mark`: the message did not end as done."""
+"""`ping`: an answer is missing; `send`, `mark`, `record`: the message did not end as done."""
 BAD_INPUT: Final = 2
 """Something that was asked for cannot be done as asked; one line on stderr names it."""
 UNBALANCED: Final = 3

@@ -8,7 +8,7 @@ from typing import Any, Final
 import click
 
 from . import exits
-from .reach import connected, find_place, reach_options
+from .reach import connected, find_place, reach_options, reason
 from .table import print_json
 from .tree import find_top
 
@@ -37,7 +37,7 @@ def mark(*, text: str, by: str | None, rig: str | None, at: str | None, as_json:
         try:
             told: dict[str, Any] = ours.request(find_top(ours, place.station), "MARK", order, timeout_s=ASK_S)
         except OutcomeError as error:
-            click.echo(f"not marked: {error}", err=True)
+            click.echo(f"not marked: {reason(error)}", err=True)
             return exits.NOT_DONE
     if as_json:
         print_json(told)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -103,6 +104,11 @@ def connected(place: Place) -> Iterator[NetNode]:
         yield node
     finally:
         node.release()
+
+
+def reason(error: Exception) -> str:
+    """Return what whoever refused a message said, without the way on which it came."""
+    return re.sub(r"^(?:[A-Z]+ to \S+: \w+Error: )+", "", str(error))
 
 
 def unknown_address(address: str, known: Iterable[str]) -> click.ClickException:

@@ -55,7 +55,17 @@ def run_options(command: Function) -> Function:
     show_default=True,
     help="Which stations of the rig run on this machine.",
 )
-def run(*, rig: Path, role: Role, duration: float | None, output: Path | None, no_browser: bool, as_json: bool) -> int:
+@click.option("--standby", is_flag=True, help="Acquire, but record nothing before `pipeline record` says so.")
+def run(
+    *,
+    rig: Path,
+    role: Role,
+    standby: bool,
+    duration: float | None,
+    output: Path | None,
+    no_browser: bool,
+    as_json: bool,
+) -> int:
     """Run the rig described in RIG.toml until it ends or Ctrl-C.
 
     Starts its stations and sensors, watches and restarts them, records every stream and shows the live page.  What
@@ -63,7 +73,9 @@ def run(*, rig: Path, role: Role, duration: float | None, output: Path | None, n
     """
     from stations import load_rig
 
-    return perform(load_rig(rig), role, duration, output, browser=not no_browser, as_json=as_json)
+    if standby and role == "pilot":
+        raise click.UsageError("--standby is for the machine of the Terminal, whose Pilots then stand by too")
+    return perform(load_rig(rig), role, duration, output, browser=not no_browser, as_json=as_json, standby=standby)
 
 
 def perform(
@@ -75,6 +87,7 @@ def perform(
     browser: bool,
     as_json: bool,
     may_rename: bool = False,
+    standby: bool = False,
 ) -> int:
     """Run a rig to its end, print its account and return the exit code.
 
@@ -86,6 +99,7 @@ def perform(
         browser: open the page when it answers.
         as_json: print one JSON object instead of a table.
         may_rename: take another name when a rig of this one runs already.
+        standby: record nothing before `pipeline record`.
 
     Raises:
         click.ClickException: an extra that this rig needs is not installed.
@@ -94,7 +108,9 @@ def perform(
 
     require_extras(rig, role)
     on_page = open_page if browser else None
-    options = RunOptions(role=role, duration_s=duration_s, output=output, on_page=on_page, may_rename=may_rename)
+    options = RunOptions(
+        role=role, duration_s=duration_s, output=output, on_page=on_page, may_rename=may_rename, standby=standby
+    )
     result = run_rig(rig, options, report=lambda line: click.echo(line, err=True))
     show(result, as_json=as_json)
     return result.exit_code

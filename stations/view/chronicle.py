@@ -19,6 +19,13 @@ BAD: Final = frozenset(
     | {"step", "uncertain"}
 )
 """Words of a kind that make it a warning."""
+_STATES: Final = (
+    ("record", "recording"),
+    ("run", "recording"),
+    ("standby", "standby"),
+    ("start", "recording"),
+)
+"""What a word that begins so means of the recording; all else is idle."""
 _WHO: Final = ("name", "who", "stream", "id", "station", "node")
 _KNOWN: Final = {*_WHO, "kind", "event", "time_ns", "wall_ns", "time", "t", "wall"}
 
@@ -71,8 +78,9 @@ class Chronicle:
         """Take the value of a STATE, START or STOP message about the recording.
 
         Args:
-            value: a mapping with `state` (any word that begins with "record" or "run" means recording), `recording` or
-                `directory` (path), `seconds` since START; what is missing keeps its value.
+            value: a mapping with `state` (any word that begins with "record" or "run" means recording, "standby" that
+                the rig stands by), `recording` or `directory` (path), `seconds` since START; what is missing keeps its
+                value.
             now_ns: CLOCK_MONOTONIC.
         """
         if isinstance(value, Mapping):
@@ -83,7 +91,7 @@ class Chronicle:
         state = value.get("state")
         if isinstance(state, str) and state:
             was = self._state
-            self._state = "recording" if state.lower().startswith(("record", "run", "start")) else "idle"
+            self._state = next((shown for word, shown in _STATES if state.lower().startswith(word)), "idle")
             if self._state != was:
                 self._since_ns = now_ns if self._state == "recording" else None
         path = value.get("recording") or value.get("directory")

@@ -80,7 +80,8 @@ class Status(Frame):
     wall_ms: float
     """Wall clock of the view, ms since 1970, for times shown as hours and minutes."""
     recording: dict[str, Any]
-    """`state` "recording" | "idle" | "unknown", `name` of the folder or "", `seconds` since START or null."""
+    """`state` "recording" | "standby" | "idle" | "unknown", `name` of the folder or "", `seconds` since START or
+    null."""
     streams: list[dict[str, Any]]
     """One object a stream, see `streams.Standing`."""
 

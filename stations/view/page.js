@@ -121,7 +121,7 @@ function showTotals(streams) {
 }
 
 function showRecording({ state, name, seconds }) {
-  const words = { recording: `recording ${elapsed(seconds)}`, idle: "not recording", unknown: "-" }[state];
+  const words = { recording: `recording ${elapsed(seconds)}`, standby: "standing by", idle: "not recording", unknown: "-" }[state];
   at("recording").dataset.state = state;
   at("recording").title = name;
   at("recording-text").textContent = state === "recording" && name ? `${words} · ${name}` : words;

@@ -24,7 +24,7 @@ def test_a_run_begins_with_the_first_item_that_is_not_older(since_ms: int, first
     """Items are 1 ms apart, item 0 is of time 0."""
     with signal_ring(rig_name()) as ring:
         write(ring, 500)
-        assert Beginning(first, first * MS, 499 * MS) == begun(ring, since_ms)
+        assert Beginning(first, first * MS, 499 * MS, "held" if first else "none") == begun(ring, since_ms)
 
 
 def test_what_has_yet_to_come_has_no_time() -> None:
@@ -36,13 +36,12 @@ def test_what_has_yet_to_come_has_no_time() -> None:
 
 
 def test_a_ring_that_holds_less_says_so_and_leaves_its_writer_an_eighth() -> None:
-    """What is overwritten next is not begun with; asked for what is there, nothing is cut off."""
+    """What is overwritten next is not begun with."""
     with signal_ring(rig_name(), slots=4096) as ring:
         for _ in range(10):
             write(ring, 1000)
         first = 10_000 - ring.slots * 7 // 8
-        assert Beginning(first, first * MS, (9999 - first) * MS, is_cut_off=True) == begun(ring, 0)
-        assert not begun(ring, first).is_cut_off
+        assert Beginning(first, first * MS, (9999 - first) * MS, "overwritten") == begun(ring, 0)
         assert Beginning(9000, 9000 * MS, (9999 - first) * MS) == begun(ring, 9000)
 
 
@@ -106,6 +105,19 @@ def test_a_block_is_closed_where_watching_began() -> None:
         both.forwarder.start(STREAM, Since(0))
         spans = arrived(both)
         assert [(1, 0, 64), (1, 64, 6), (1, 70, 64), (1, 134, 6), (1, 140, 0)] == spans[-5:]
+
+
+def test_whoever_comes_to_watch_sees_by_the_times_where_some_are_missing() -> None:
+    """A sensor died and was replaced, and then the Pilot that had seen it."""
+    with wire() as both, signal_ring(both.rig) as ring:
+        both.forwarder.add(STREAM)
+        write(ring, 70)
+        ring.write_block(samples(70, 70), time_ns=1000 * MS, period_ns=MS)
+        both.forwarder.watch(STREAM)
+        eventually(lambda: both.forwarder.state()[STREAM].state == "stopped")
+        both.forwarder.start(STREAM, Since(0))
+        spans = arrived(both)
+        assert [(1, 0, 64), (1, 64, 6), (1, 70, 64), (1, 134, 6), (1, 140, 0)] == spans
 
 
 def test_a_ring_that_comes_after_the_order_begins_at_its_first_item() -> None:

@@ -4,27 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stations.conductor import (
-    DISK_BACK,
-    DISK_FAILED,
-    MEMBERS_S,
-    STOP_S,
-    STREAMS_S,
-    Conductor,
-    Effect,
-    Finished,
-    Handshake,
-    Note,
-    Send,
-    StreamState,
-)
+from stations.conductor import DISK_BACK, DISK_FAILED, MEMBERS_S, STOP_S, STREAMS_S, Conductor
+from stations.conductor_effects import Effect, Finished, Handshake, Note, Send, StreamState
+from stations.standby import OrderStamp, RecordOrder
 
 RECORDER = "T.recorder"
 PILOTS = {"pilot1": ["pilot1.cam0"], "pilot2": ["pilot2.ephys"]}
 BIRTH = "00000000000000a1"
+STAMP = OrderStamp(7, 10**10, "c")
 
 
 def a_run(duration_s: float | None = None) -> Conductor:
@@ -40,7 +31,7 @@ def sends(effects: list[Effect]) -> list[tuple[str, str]]:
 
 
 def answer_of(send: Send) -> Any:
-    if send.key == "START":
+    if send.key in ("ARM", "START"):
         return None
     if send.to == RECORDER:
         return {stream: {"births": {BIRTH: {"origin": 0, "end": 10, "stored": 10}}} for stream in send.value["streams"]}
@@ -245,11 +236,106 @@ def test_stopping_before_the_start_ends_at_once() -> None:
     assert Finished({}) in a_run().stop("interrupted", 0.0)
 
 
+def standing_by(duration_s: float | None = None) -> Conductor:
+    run = Conductor(RECORDER, PILOTS, {"rig": "r"}, duration_s, standby=True)
+    assert [("pilot1", "ARM"), ("pilot2", "ARM")] == sends(all_up(run))
+    for name in PILOTS:
+        run.on_answer(name, "ARM", {}, 1.0)
+    return run
+
+
+def told_of_start(run: Conductor, now: float) -> list[Effect]:
+    """Let everybody answer START, the recorder first; return what the last answer leads to."""
+    run.on_answer(RECORDER, "START", None, now)
+    run.on_answer("pilot1", "START", {"pilot1.cam0": {"began": {"before_s": 1.9, "why": "so"}}}, now)
+    return run.on_answer("pilot2", "START", {"pilot2.ephys": {}}, now)
+
+
+def test_a_run_that_stands_by_tells_so_once_and_starts_nobody() -> None:
+    """When all pilots are armed; the recorder is told nothing."""
+    run = Conductor(RECORDER, PILOTS, {"rig": "r"}, standby=True)
+    assert run.cannot_record.startswith(
+        "the rig is still coming up, it waits for T.recorder: it has not come up; pilot1"
+    )
+    all_up(run)
+    assert [] == run.on_answer("pilot1", "ARM", {}, 0.1)
+    told = Note("standby", {"streams": ["pilot1.cam0", "pilot2.ephys"], "rig": "r"})
+    assert [told] == run.on_answer("pilot2", "ARM", {}, 0.2)
+    assert [] == run.on_tick(1e6)
+    assert ("standby", "", False) == (run.phase, run.cannot_record, run.is_recording)
+
+
+def test_a_pilot_that_died_while_standing_by_is_armed_again() -> None:
+    """Nobody else hears of it."""
+    run = standing_by()
+    run.on_death("pilot2")
+    assert [("pilot2", "ARM")] == sends(run.on_handshake(here("pilot2", "2"), 5.0))
+    assert [] == run.on_answer("pilot2", "ARM", {}, 5.1)
+    assert "standby" == run.phase
+
+
+def test_an_order_starts_the_recorder_and_then_the_pilots_with_the_time_of_the_order() -> None:
+    """However long the recorder takes: each Pilot is told how long ago the order was when it is told to START."""
+    run = standing_by()
+    (send,) = run.record(RecordOrder(2.0, by="anna"), STAMP, "d", 10.0)
+    assert send == Send(RECORDER, "START", {**send.value, "directory": "d", "resume": False})  # type: ignore[union-attr]
+    first, second = run.on_answer(RECORDER, "START", None, 10.5)
+    assert isinstance(first, Send)
+    assert isinstance(second, Send)
+    told = {"from_s": 2.0, "at_ns": 10**10, "clock": "c", "ago_s": 0.5}
+    assert {"order": told, "run": "d", "resume": False}.items() <= first.value.items()
+    assert first.value["order"] == second.value["order"]
+    order = {"from_s": 2.0, "duration_s": None, "by": "anna", "wall_ns": 7, "monotonic_ns": 10**10, "clock": "c"}
+    (note,) = told_of_start(run, 10.6)
+    assert isinstance(note, Note)
+    assert {"order": order, "began": {"pilot1.cam0": {"before_s": 1.9, "why": "so"}}}.items() <= note.fields.items()
+    assert run.cannot_record == "the rig records already, into d"
+
+
+def test_a_pilot_that_was_away_at_the_order_begins_when_it_is_back() -> None:
+    """With all that its rings retain of the time since; one that has forwarded already resumes."""
+    run = standing_by()
+    run.on_death("pilot2")
+    run.record(RecordOrder(2.0), STAMP, "d", 10.0)
+    assert [("pilot1", "START")] == sends(run.on_answer(RECORDER, "START", None, 10.1))
+    (_, send) = run.on_handshake(here("pilot2", "2"), 13.0)
+    assert isinstance(send, Send)
+    assert 3.0 == send.value["order"]["ago_s"]
+    told_of_start(run, 13.1)
+    run.on_death("pilot2")
+    (_, send) = run.on_handshake(here("pilot2", "3"), 14.0)
+    assert isinstance(send, Send)
+    assert send.value["resume"] is True
+
+
+@pytest.mark.parametrize(("told_s", "ordered_s", "ends"), [(None, 3.0, 13.0), (5.0, None, 15.0), (5.0, 3.0, 13.0)])
+def test_the_duration_counts_from_the_order(told_s: float | None, ordered_s: float | None, ends: float) -> None:
+    """That of the order goes before that of the run."""
+    run = standing_by(told_s)
+    run.record(RecordOrder(0.0, ordered_s), STAMP, "d", 10.0)
+    told_of_start(run, 10.9)
+    assert [] == run.on_tick(ends - 0.1)
+    assert [("pilot1", "STOP"), ("pilot2", "STOP")] == sends(run.on_tick(ends))
+
+
+def test_a_run_that_is_stopped_while_standing_by_ends_without_a_recording() -> None:
+    """Its sensors are told to rest; a Pilot that is away is not waited for; the recorder never hears of it."""
+    run = standing_by()
+    run.on_death("pilot2")
+    assert [("pilot1", "STOP")] == sends(run.stop("Ctrl-C", 3.0))
+    assert "the run is over" == run.cannot_record
+    assert [Finished({})] == run.on_answer("pilot1", "STOP", {}, 3.1)
+
+    silent = standing_by()
+    silent.stop("Ctrl-C", 3.0)
+    assert Finished({}) in silent.on_tick(3.0 + STOP_S)
+
+
 class Rig:
     """A run and its members, who die, come back, answer and fail as they are told."""
 
-    def __init__(self) -> None:
-        self.run = a_run(duration_s=3.0)
+    def __init__(self, *, standby: bool = False) -> None:
+        self.run = Conductor(RECORDER, PILOTS, {"directory": "d"}, 3.0, standby=standby)
         self.boots = dict.fromkeys((RECORDER, *PILOTS), 0)
         self.pending: list[Send] = []
         self.finished: list[Finished] = []
@@ -287,18 +373,24 @@ class Rig:
     def tick(self, _name: str) -> None:
         self.take(self.run.on_tick(self.now))
 
+    def order(self, _name: str) -> None:
+        if not self.run.cannot_record:
+            self.take(self.run.record(RecordOrder(1.0), STAMP, "d", self.now))
+
 
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_every_run_ends_whoever_dies_when(data: st.DataObject) -> None:
     """Random deaths, returns, errors and answers; afterwards, everybody answering, the run finishes."""
-    rig = Rig()
-    happenings = [rig.die, rig.come_back, rig.answer, rig.fail, rig.fill, rig.empty, rig.tick]
+    rig = Rig(standby=data.draw(st.booleans()))
+    happenings = [rig.die, rig.come_back, rig.answer, rig.fail, rig.fill, rig.empty, rig.tick, rig.order]
     for _ in range(data.draw(st.integers(0, 40))):
         rig.now += data.draw(st.sampled_from([0.0, 0.3, 2.0]))
         data.draw(st.sampled_from(happenings))(data.draw(st.sampled_from(sorted(rig.boots))))
     for name in rig.boots:
         rig.come_back(name)
+    if not rig.run.cannot_record:
+        rig.take(rig.run.stop("nobody ordered", rig.now))
     for _ in range(100):
         while rig.pending:
             rig.answer("")

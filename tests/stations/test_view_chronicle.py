@@ -37,6 +37,9 @@ def test_recording_runs_from_start_to_stop() -> None:
     chronicle = Chronicle()
     assert "unknown" == chronicle.recording(0)["state"]
 
+    chronicle.on_state({"state": "standby", "directory": ""}, 5 * SECOND)
+    assert {"state": "standby", "name": "", "seconds": None} == chronicle.recording(9 * SECOND)
+
     chronicle.on_state({"state": "recording", "recording": "/data/demo_20261120T231400Z"}, 10 * SECOND)
     chronicle.on_state({"state": "recording"}, 11 * SECOND)
     assert {"state": "recording", "name": "demo_20261120T231400Z", "seconds": 5.0} == chronicle.recording(15 * SECOND)
