@@ -77,7 +77,7 @@ class Conductor:
             recorder: address of the recorder, e.g. ``T.recorder``.
             pilots: streams of each pilot, by the pilot's id.
             start: value of the recorder's START (directory, rig, max_loss_s, …); `streams` and `resume` are added.
-            duration_s: seconds from START to STOP; None: until the finite streams end, or for ever.
+            duration_s: seconds from START, or from the order, to STOP; None: until the finite streams end, or for ever.
             drain_s: seconds that the end waits for what is in the pilots' spools.
             required: streams without which the run does not start.
             records_streams: the recorder takes them; else pilots do, and what they have is the account.

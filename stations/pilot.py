@@ -282,7 +282,9 @@ class PilotStation(Station):
             recording = beside.submit(self._own.stop, ends) if self._own is not None else None
             reports = self._drain()
         kept = self._forwarder.kept()
-        self.state = "idle"
+        with self._lock:
+            if self.state == "stopping":  # else another Terminal has begun a run meanwhile
+                self.state = "idle"
         streams = {
             stream: _produced(report, counts.get(stream), kept.get(stream, {})) for stream, report in reports.items()
         }

@@ -51,7 +51,8 @@ class RunOptions:
 
     role: roster.Role = "both"
     duration_s: float | None = None
-    """Seconds from START to STOP; None: until every finite source has ended, or for ever."""
+    """Seconds from START, or from the order of a rig that stands by, to STOP; None: until every finite source has
+    ended, or for ever."""
     drain_s: float | None = None
     """Seconds that the end waits for what is in the pilots' spools; the rig file's if None."""
     output: Path | None = None

@@ -71,10 +71,10 @@ def run(
     Starts its stations and sensors, watches and restarts them, records every stream and shows the live page.  What
     happens is told on stderr, one line each; the account of every stream comes at the end on stdout.
     """
-    from stations import load_rig
-
     if standby and role == "pilot":
         raise click.UsageError("--standby is for the machine of the Terminal, whose Pilots then stand by too")
+    from stations import load_rig
+
     return perform(load_rig(rig), role, duration, output, browser=not no_browser, as_json=as_json, standby=standby)
 
 

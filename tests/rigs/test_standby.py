@@ -6,6 +6,7 @@ import json
 import re
 import time
 import uuid
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from support.rigs import SMALL, RunningRig
 from support.waiting import eventually
 
 from shm import RingObserver, list_segments
+from stations.free_ports import free_ports
 from stations.recording import Recording, verify
 from tools import exits
 from tools.boundary import run_command
@@ -51,6 +53,7 @@ def named(what: str) -> str:
 
 def standing_by(folder: Path, text: str, name: str, *options: str) -> RunningRig:
     """Start a rig; return it once it stands by."""
+    folder.mkdir(exist_ok=True)
     rig = RunningRig(folder, text, "--standby", *options)
     rig.wait_for(f"standing by, nothing is recorded; begin with: pipeline record --rig {name}\n")
     return rig
@@ -70,7 +73,8 @@ class Shell:
 
     def order(self, name: str, *options: str) -> tuple[dict[str, Any], str]:
         """Order a recording; return the answer, and what was told on stderr."""
-        code, out, told = self.run("record", "--rig", name, "--json", *options)
+        where = () if "--at" in options else ("--rig", name)
+        code, out, told = self.run("record", *where, "--json", *options)
         assert exits.OK == code, told
         return json.loads(out), told
 
@@ -94,6 +98,17 @@ def check_whole(rig: RunningRig, result: dict[str, Any]) -> None:
         assert account["produced"] == account["stored"] > 0, (name, account)
     report = verify(rig.recording)
     assert report.ok, report.lines()
+
+
+def whole_but_for_a_gap(rig: RunningRig) -> int:
+    """Return the sequence before which time is missing in a recording that has every sample from the first on."""
+    with Recording(rig.recording) as recording:
+        sequences, times = recording["p1.sig"].sequence[:], recording["p1.sig"].time[:]
+    assert np.array_equal(np.arange(len(sequences)), sequences)
+    steps_s = np.diff(times) / 1e9
+    (gap,) = np.flatnonzero(steps_s > 0.05)
+    assert np.allclose(np.delete(steps_s, gap), 1e-3, atol=1e-3), "no block is stretched over it"
+    return int(sequences[gap + 1])
 
 
 def test_a_recording_begins_before_its_order_with_what_the_rings_retained(tmp_path: Path, shell: Shell) -> None:
@@ -154,13 +169,7 @@ def test_who_dies_while_a_rig_stands_by_is_back_before_the_order(tmp_path: Path,
         result = rig.finish()
     check_whole(rig, result)
     assert ["p1.sig", "p1"] == [event["name"] for event in rig.events() if event["kind"] == "death"]
-    with Recording(rig.recording) as recording:
-        sequences, times = recording["p1.sig"].sequence[:], recording["p1.sig"].time[:]
-    assert np.array_equal(np.arange(len(sequences)), sequences), "from the first item on"
-    steps_s = np.diff(times) / 1e9
-    (gap,) = np.flatnonzero(steps_s > 0.05)
-    assert died_at - 1 <= sequences[gap] <= died_at + 100
-    assert np.allclose(np.delete(steps_s, gap), 1e-3, atol=1e-3)
+    assert died_at <= whole_but_for_a_gap(rig) <= died_at + 100
 
 
 def test_what_cannot_be_ordered_is_refused_in_a_line_and_what_is_not_there_is_told(
@@ -193,6 +202,30 @@ def test_a_rig_that_waits_for_its_pilot_says_so_to_who_orders(tmp_path: Path, sh
         assert eventually(lambda: (exits.NOT_DONE, "", early) == shell.run("record", "--rig", name), 10)
         assert None is rig.stop()["recording"]
         assert exits.OK == rig.process.returncode
+
+
+def test_a_pilot_of_another_machine_rests_with_its_terminal_and_stands_by_for_the_next(
+    tmp_path: Path, shell: Shell
+) -> None:
+    """What its rings kept of the time with the first comes into the recording of the second, if that is ordered."""
+    name = named("two")
+    msg_port, data_port = islice(free_ports(), 2)
+    ports = f"[terminal]\nMSGPORT = {msg_port}\nDATAPORT = {data_port}\n"
+    text, role = ports + DEEP.format(name=name), ("--role", "terminal")
+    (tmp_path / "pilot").mkdir()
+    with RunningRig(tmp_path / "pilot", text, "--role", "pilot"):
+        with standing_by(tmp_path / "first", text, name, *role) as first:
+            ring = RingObserver.attach(f"{name}/p1.sig")
+            assert eventually(lambda: ring.published > 300, 10)
+            first.stop()
+        rested_at = ring.published
+        with standing_by(tmp_path / "second", text, name, *role) as second:
+            assert eventually(lambda: ring.published > rested_at + 300, 10)
+            ring.close()
+            shell.order(name, "--at", f"tcp://127.0.0.1:{msg_port}/T", "--from", "-1m", "--duration", "0.5")
+            result = second.finish()
+    check_whole(second, result)
+    assert rested_at == whole_but_for_a_gap(second)
 
 
 def test_a_rig_that_is_stopped_while_it_stands_by_leaves_nothing(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def test_help_names_every_command_and_where_to_start() -> None:
     """A newcomer finds each command with a sentence, and what to type first."""
     result = command("--help")
     assert exits.OK == result.returncode
-    for name in ("demo", "run", "stream", "verify", "recover", "replay", "clean", "bench", "config", "plan"):
+    for name in ("demo", "run", "record", "stream", "verify", "recover", "replay", "clean", "bench", "config", "plan"):
         assert any(line.split()[:1] == [name] and len(line.split()) > 3 for line in result.stdout.splitlines()), name
     assert "pipeline demo" in result.stdout
     assert max(map(len, result.stdout.splitlines())) <= 100
@@ -93,6 +93,10 @@ def test_version_says_whose_the_packages_are() -> None:
         (["demo", "--duration", "-1"], "-1"),
         (["run"], "RIG.toml"),
         (["run", "rig.toml", "--role", "captain"], "captain"),
+        (["run", "rig.toml", "--role", "pilot", "--standby"], "--standby"),
+        (["record", "--from", "10s"], "write -10s"),
+        (["record", "--from", "-10parsecs"], "parsecs"),
+        (["record", "--rig", "nonesuch"], "nonesuch"),
         (["verify", "/does/not/exist"], "/does/not/exist"),
         (["recover", "/does/not/exist"], "/does/not/exist"),
         (["replay", "/does/not/exist"], "/does/not/exist"),
