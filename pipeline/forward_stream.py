@@ -372,7 +372,9 @@ class ForwardStream:
         is_held_up = self._patience.is_held_up(now, is_starved=self.is_waiting)
         if is_held_up and self._spooled is not None and self.stop_at is not None:
             return 0
-        is_slow = self.is_waiting or self._is_durable_told
+        # A run may begin with a full ring, and a Terminal takes a while to make its own.
+        is_opening = self._spooled is not None and self.state is not ForwardState.OPEN
+        is_slow = self.is_waiting or self._is_durable_told or is_opening
         return self._patience.allowed(now, is_refused=now < self._retry_at, is_slow=is_slow)
 
     def _spill(self, ring: RingState, spooled: SpoolRun) -> Spill | None:

@@ -188,7 +188,7 @@ class Conductor:
         self._order, self._ordered_at = StartOrder(order.from_s, stamp.monotonic_ns, stamp.clock), now
         self._order_fields = msgspec.to_builtins(order) | msgspec.to_builtins(stamp)
         self._duration_s = self._duration_s if order.duration_s is None else order.duration_s
-        self._start = {**self._start, "directory": directory}
+        self._start = {**self._start, "directory": directory, "name": name}
         self._deaths.clear()  # they explain nothing of what comes
         return self._advance(now)
 
@@ -367,7 +367,7 @@ class Conductor:
     def _value(self, name: str, key: Key, now: float) -> dict[str, Any]:
         if name != self._recorder:
             run, called = str(self._start.get("directory", "")), str(self._start.get("name", ""))
-            value = {"streams": list(self._streams[name]), "run": run, "recording": called}
+            value: dict[str, Any] = {"streams": list(self._streams[name]), "run": run, "recording": called}
             value["resume"] = name in self._forwarded_before
             if key == "START" and self._order is not None:
                 order = msgspec.structs.replace(self._order, ago_s=now - self._ordered_at)

@@ -182,6 +182,7 @@ class _Run:
         """Return the result with what pilots recorded, where there is no Terminal that has their accounts."""
         own = {pilot: closed_recording(directory) for pilot, directory in self._own.items()}
         return replace(result, pilot_recordings={**own, **result.pilot_recordings})
+
     def _where(self, recording: Path) -> dict[str, str]:
         """Return what members are told of the recording's folder."""
         return {"directory": str(recording.absolute()), "name": recording.relative_to(self._output).as_posix()}

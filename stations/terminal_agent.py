@@ -61,7 +61,7 @@ class TerminalAgent:
         node: Callable[[Listens], NetNode],
         *,
         directory: Path | None,
-        claim: Callable[[], Path] | None = None,
+        claim: Callable[[], Path],
         view: str,
         report: Callable[[str], None],
         on_page: Callable[[str], None],
@@ -192,7 +192,7 @@ class TerminalAgent:
 
     def _record(self, order: RecordOrder, stamp: OrderStamp, answer: Future[dict[str, Any]]) -> list[Effect]:
         why = self.conductor.cannot_record
-        if why or self._claim is None:
+        if why:
             answer.set_exception(NotStandingByError(why))
             return []
         try:

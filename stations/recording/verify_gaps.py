@@ -61,14 +61,19 @@ def gaps_of(stream: str, birth: int, account: BirthFound, told: list[Gap], journ
 def _problem_of(gap: Gap, rate: float, noticed_ns: int | None, journal: JournalReading) -> str:
     """Say why an unexplained gap cannot be accepted; empty when a death explains it."""
     until_ns = None if noticed_ns is None else noticed_ns + TOLD_LATE_S * 1e9
-    deaths = [event for event in journal.of_kind(DEATH) if until_ns is None or event.wall_ns <= until_ns]
+    begun = list(journal.of_kind("recording", "resumed"))
+    since_ns = min((event.wall_ns for event in begun), default=0)  # a rig that stands by may have seen others die
+    deaths = [
+        event
+        for event in journal.of_kind(DEATH)
+        if since_ns <= event.wall_ns and (until_ns is None or event.wall_ns <= until_ns)
+    ]
     if not deaths:
         return "nobody said why, and no process died before it"
     if noticed_ns is None or not rate:
         return ""
     # Deaths come in groups: a Pilot takes its sensors with it.  The first of the group began the loss.
     group = [event for event in deaths if noticed_ns - event.wall_ns <= RESTART_S * 1e9] or deaths[-1:]
-    begun = journal.of_kind("recording", "resumed")
     max_loss_s = max((event.fields["max_loss_s"] for event in begun), default=MAX_LOSS_S)
     longest_s = max_loss_s + max(0.0, (noticed_ns - group[0].wall_ns) / 1e9)
     if gap.count > rate * longest_s:

@@ -369,3 +369,22 @@ def test_a_process_that_goes_on_with_a_run_insures_what_it_finds_in_the_ring() -
     stream.opened(Opened(opening.opening, SPEC.stream, 20, 0, False, PLENTY))
     stream.durable(8, is_full=True)
     assert [(first, first + BLOCK) for first in range(20, 44, BLOCK)] == spilled(stream, kept, RingState(44, 0))
+
+
+def test_a_run_that_begins_with_a_full_ring_loses_nothing_to_a_terminal_that_is_slow_to_open() -> None:
+    """What is overwritten next is kept, as if the link were slow; then the run goes on behind it."""
+    kept = Kept()
+    stream = ForwardStream(SPEC, origin=100, start=100, keep=KEEP, most=MOST, spooled=kept)  # type: ignore[arg-type]
+    stream.link(True, 0.0)
+    ring = RingState(156, 92)
+    opening = stream.step(ring, 0.0)
+    assert isinstance(opening, Open)
+    assert stream.step(ring, 0.1) is None
+
+    ring = RingState(160, 96)
+    assert [(first, first + BLOCK) for first in range(100, 128, BLOCK)] == spilled(stream, kept, ring)
+    stream.opened(Opened(opening.opening, SPEC.stream, 100, None, False, PLENTY))
+    first, *_, last = sent(stream, ring, 0.2)
+    assert (128, 28, "spooled", 100) == (first.first, first.lost, first.lost_reason, first.origin)
+    assert 160 == last.first + last.count
+    assert 0 == stream.losses.total("lapped")
