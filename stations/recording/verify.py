@@ -24,7 +24,7 @@ from .report import BadItem, Report, StreamReport
 from .resume import rows_of, segments_of, told_gaps
 from .segment_reader import Chunk, SegmentReader
 from .session import SUMMARY_NAME
-from .verify_gaps import DEATH, BirthFound, Seam, gaps_of
+from .verify_gaps import BirthFound, Seam, deaths_of, gaps_of
 from .verify_rows import read_rows
 
 
@@ -40,7 +40,7 @@ def verify(directory: Path) -> Report:
     report = Report(str(directory))
     journal = _journal(directory, report)
     report.closed = (directory / SUMMARY_NAME).exists()
-    report.deaths = [str(event.fields.get("name", "?")) for event in journal.of_kind(DEATH)]
+    report.deaths = [str(event.fields.get("name", "?")) for event in deaths_of(journal)]
     told = told_gaps(journal)
     for stream, paths in segments_of(directory).items():
         found = report.streams[stream] = StreamReport(stream, segments=len(paths))

@@ -6,13 +6,15 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from .continuity import UNKNOWN, Gap, explain, join_gaps
-from .journal import JournalReading
+from .journal import Event, JournalReading
 from .ranges import Ranges
 from .report import FoundGap
 from .session import MAX_LOSS_S
 
 DEATH: Final = "death"
 """Kind of the event that names a process that died."""
+BEGUN: Final = ("recording", "resumed")
+"""Kinds of the events that tell that a recorder began."""
 RESTART_S: Final = 60.0
 """Deaths less than this before a gap was noticed belong to it."""
 TOLD_LATE_S: Final = 5.0
@@ -58,22 +60,23 @@ def gaps_of(stream: str, birth: int, account: BirthFound, told: list[Gap], journ
     return found
 
 
+def deaths_of(journal: JournalReading) -> list[Event]:
+    """Return the deaths during a recording: not those that a rig had seen which stood by for it."""
+    since_ns = min((event.wall_ns for event in journal.of_kind(*BEGUN)), default=0)
+    return [event for event in journal.of_kind(DEATH) if event.wall_ns >= since_ns]
+
+
 def _problem_of(gap: Gap, rate: float, noticed_ns: int | None, journal: JournalReading) -> str:
     """Say why an unexplained gap cannot be accepted; empty when a death explains it."""
     until_ns = None if noticed_ns is None else noticed_ns + TOLD_LATE_S * 1e9
-    begun = list(journal.of_kind("recording", "resumed"))
-    since_ns = min((event.wall_ns for event in begun), default=0)  # a rig that stands by may have seen others die
-    deaths = [
-        event
-        for event in journal.of_kind(DEATH)
-        if since_ns <= event.wall_ns and (until_ns is None or event.wall_ns <= until_ns)
-    ]
+    deaths = [event for event in deaths_of(journal) if until_ns is None or event.wall_ns <= until_ns]
     if not deaths:
         return "nobody said why, and no process died before it"
     if noticed_ns is None or not rate:
         return ""
     # Deaths come in groups: a Pilot takes its sensors with it.  The first of the group began the loss.
     group = [event for event in deaths if noticed_ns - event.wall_ns <= RESTART_S * 1e9] or deaths[-1:]
+    begun = journal.of_kind(*BEGUN)
     max_loss_s = max((event.fields["max_loss_s"] for event in begun), default=MAX_LOSS_S)
     longest_s = max_loss_s + max(0.0, (noticed_ns - group[0].wall_ns) / 1e9)
     if gap.count > rate * longest_s:

@@ -169,6 +169,7 @@ def test_who_dies_while_a_rig_stands_by_is_back_before_the_order(tmp_path: Path,
         result = rig.finish()
     check_whole(rig, result)
     assert ["p1.sig", "p1"] == [event["name"] for event in rig.events() if event["kind"] == "death"]
+    assert [] == verify(rig.recording).deaths, "nobody died while it was recorded"
     assert died_at <= whole_but_for_a_gap(rig) <= died_at + 100
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -138,15 +139,17 @@ def test_damaged_structure_is_a_finding_not_a_crash(tmp_path: Path, place: Calla
 
 
 def test_missing_without_a_reason_is_accepted_only_beside_a_death_that_explains_so_much(tmp_path: Path) -> None:
-    """Four items of a 100 Hz camera can be lost with a Pilot; a thousand in the same second cannot."""
+    """Four items of a 100 Hz camera can be lost with a Pilot; a thousand in the same second cannot.
+
+    Nor can one that died before there was a recording explain anything.
+    """
     record(tmp_path / "silent", skip=4)
-    for name, skip in (("few", 4), ("many", 1000)):
+    for name, skip, died_s_ago in (("few", 4, 0), ("many", 1000, 0), ("before", 4, 1)):
         folder = tmp_path / name
-        folder.mkdir()
-        with Journal(folder / "session.jsonl") as journal:
-            journal.append("death", name="pilot1")
         cam = MadeStream(CAM)
         session = SessionRecorder(folder, "demo")
+        with Journal(folder / "session.jsonl") as journal:
+            journal.append("death", name="pilot1", wall_ns=time.time_ns() - died_s_ago * 10**9)
         session.store(cam.block(0), cam.spec)
         session.store(cam.block(1 + skip), cam.spec)
         session.close()
@@ -155,6 +158,8 @@ def test_missing_without_a_reason_is_accepted_only_beside_a_death_that_explains_
     assert verify(tmp_path / "few").ok
     assert ["pilot1"] == verify(tmp_path / "few").deaths
     assert "more than the death of pilot1 explains" in verify(tmp_path / "many").streams[CAM].gaps[0].problem
+    assert "no process died before it" in verify(tmp_path / "before").streams[CAM].gaps[0].problem
+    assert [] == verify(tmp_path / "before").deaths
 
 
 def test_items_that_prove_themselves_are_checked(tmp_path: Path) -> None:
