@@ -175,20 +175,20 @@ class Conductor:
             member.here, member.asked = False, None
         return [Note("death", {"name": name, **fields})]
 
-    def record(self, order: RecordOrder, stamp: OrderStamp, directory: str, now: float) -> list[Effect]:
+    def record(self, order: RecordOrder, stamp: OrderStamp, where: Mapping[str, str], now: float) -> list[Effect]:
         """Begin to record what stands by; see `cannot_record`.
 
         Args:
             order: how far back, how long.
             stamp: when it came, for the Pilots and the journal.
-            directory: of the recording.
+            where: `directory` of the recording, and its `name` below the output folder.
             now: when it came.
         """
         self.phase = "starting"
         self._order, self._ordered_at = StartOrder(order.from_s, stamp.monotonic_ns, stamp.clock), now
         self._order_fields = msgspec.to_builtins(order) | msgspec.to_builtins(stamp)
         self._duration_s = self._duration_s if order.duration_s is None else order.duration_s
-        self._start = {**self._start, "directory": directory, "name": name}
+        self._start = {**self._start, **where}
         self._deaths.clear()  # they explain nothing of what comes
         return self._advance(now)
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from pipeline import PipelineError
+from pipeline.beginning import beginning_in
 from shm import RingObserver, ShmError
 
 from .errors import StationError
@@ -172,17 +173,20 @@ def closed_recording(directory: Path) -> RecordingAccount:
     return RecordingAccount(str(directory), accounts)
 
 
-def look_at_rings(rings: Mapping[str, str]) -> Sequences:
+def look_at_rings(rings: Mapping[str, str], since: Mapping[str, int] | None = None) -> Sequences:
     """Return how much each ring has published, by stream and birth; those that are not there are left out.
 
     Args:
         rings: full names, by stream.
+        since: of these streams where a run begins that is to have everything since that time, ns.
     """
     found: Sequences = {}
     for stream, name in rings.items():
         try:
             with RingObserver.attach(name) as ring:
-                found[stream] = {f"{ring.birth:016x}": ring.published}
+                since_ns = (since or {}).get(stream)
+                at = ring.published if since_ns is None else beginning_in(ring, since_ns).sequence
+                found[stream] = {f"{ring.birth:016x}": at}
         except ShmError:  # not there, or none that can be read: whoever reads it tells
             continue
     return found

@@ -396,7 +396,8 @@ class PilotStation(Station):
         if resume:
             self._own.start(name, {}, resume=True)
             return {}
-        origins = look_at_rings(self._rings)
+        since = {} if self._order is None else {s: self._since.time_ns for s in self._rings if not self._is_held(s)}
+        origins = look_at_rings(self._rings, since)
         directory = self._own.start(name, origins, resume=False)
         said = {"kind": "pilot_recording", "name": self.id, "directory": str(directory)}
         self.push(f"_{self.config.terminal}", "EVENT", said)

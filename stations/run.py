@@ -219,7 +219,7 @@ class _Run:
                 f"_{terminal.id}", terminal.id, terminal.msg_port, listens, upstream_ip=terminal.ip
             ),
             directory=recording,
-            claim=self._claim,
+            claim=lambda: (recording := self._claim(), self._where(recording)),
             view=roster.view_id(rig),
             report=self._report,
             on_page=self._on_page,

@@ -49,7 +49,7 @@ class TerminalAgent:
         conductor: the run.
         node: builds the agent's node from its listens, connected to the Terminal's station.
         directory: of the recording; None: there is none yet, and ...
-        claim: makes it when the rig, which stands by, is told to record.
+        claim: makes it when the rig, which stands by, is told to record; also what members are told of it.
         view: address of the page, which is told of everything that happens.
         report: hears one line for people about everything that happens.
         on_page: hears the page's address once it is served.
@@ -61,7 +61,7 @@ class TerminalAgent:
         node: Callable[[Listens], NetNode],
         *,
         directory: Path | None,
-        claim: Callable[[], Path],
+        claim: Callable[[], tuple[Path, dict[str, str]]],
         view: str,
         report: Callable[[str], None],
         on_page: Callable[[str], None],
@@ -196,12 +196,12 @@ class TerminalAgent:
             answer.set_exception(NotStandingByError(why))
             return []
         try:
-            self._directory = self._claim()
+            self._directory, where = self._claim()
         except OutputError as error:
             answer.set_exception(error)
             return []
         self._ordered = answer
-        return self.conductor.record(order, stamp, str(self._directory.absolute()), stamp.monotonic_ns / 1e9)
+        return self.conductor.record(order, stamp, where, stamp.monotonic_ns / 1e9)
 
     def _answer_order(self, note: Note) -> None:
         """Tell who ordered a recording what came of it."""

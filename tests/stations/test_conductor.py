@@ -16,6 +16,7 @@ RECORDER = "T.recorder"
 PILOTS = {"pilot1": ["pilot1.cam0"], "pilot2": ["pilot2.ephys"]}
 BIRTH = "00000000000000a1"
 STAMP = OrderStamp(7, 10**10, "c")
+WHERE = {"directory": "d", "name": "n"}
 
 
 def a_run(duration_s: float | None = None) -> Conductor:
@@ -277,7 +278,7 @@ def test_a_pilot_that_died_while_standing_by_is_armed_again() -> None:
 def test_an_order_starts_the_recorder_and_then_the_pilots_with_the_time_of_the_order() -> None:
     """However long the recorder takes: each Pilot is told how long ago the order was when it is told to START."""
     run = standing_by()
-    (send,) = run.record(RecordOrder(2.0, by="anna"), STAMP, "d", 10.0)
+    (send,) = run.record(RecordOrder(2.0, by="anna"), STAMP, WHERE, 10.0)
     assert send == Send(RECORDER, "START", {**send.value, "directory": "d", "resume": False})  # type: ignore[union-attr]
     first, second = run.on_answer(RECORDER, "START", None, 10.5)
     assert isinstance(first, Send)
@@ -296,7 +297,7 @@ def test_a_pilot_that_was_away_at_the_order_begins_when_it_is_back() -> None:
     """With all that its rings retain of the time since; one that has forwarded already resumes."""
     run = standing_by()
     run.on_death("pilot2")
-    run.record(RecordOrder(2.0), STAMP, "d", 10.0)
+    run.record(RecordOrder(2.0), STAMP, WHERE, 10.0)
     assert [("pilot1", "START")] == sends(run.on_answer(RECORDER, "START", None, 10.1))
     (_, send) = run.on_handshake(here("pilot2", "2"), 13.0)
     assert isinstance(send, Send)
@@ -312,7 +313,7 @@ def test_a_pilot_that_was_away_at_the_order_begins_when_it_is_back() -> None:
 def test_the_duration_counts_from_the_order(told_s: float | None, ordered_s: float | None, ends: float) -> None:
     """That of the order goes before that of the run."""
     run = standing_by(told_s)
-    run.record(RecordOrder(0.0, ordered_s), STAMP, "d", 10.0)
+    run.record(RecordOrder(0.0, ordered_s), STAMP, WHERE, 10.0)
     told_of_start(run, 10.9)
     assert [] == run.on_tick(ends - 0.1)
     assert [("pilot1", "STOP"), ("pilot2", "STOP")] == sends(run.on_tick(ends))
@@ -375,7 +376,7 @@ class Rig:
 
     def order(self, _name: str) -> None:
         if not self.run.cannot_record:
-            self.take(self.run.record(RecordOrder(1.0), STAMP, "d", self.now))
+            self.take(self.run.record(RecordOrder(1.0), STAMP, WHERE, self.now))
 
 
 @settings(max_examples=200, deadline=None)

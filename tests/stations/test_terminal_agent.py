@@ -23,7 +23,7 @@ def test_events_wait_for_a_full_disk_and_the_rig_goes_on(tmp_path: Path) -> None
         Conductor("T.recorder", {}, {}),
         lambda listens: NetNode("_T", "T", port, listens),
         directory=tmp_path,
-        claim=lambda: tmp_path,
+        claim=lambda: (tmp_path, {}),
         view="T.view",
         report=said.append,
         on_page=said.append,
