@@ -43,18 +43,27 @@ def beginning_in(ring: RingReader | RingObserver, since_ns: int) -> Beginning:
 
     That is an eighth of the ring away from what the writer overwrites next, or it would be gone before it has left.
     """
-    published = ring.published
-    oldest = min(published, max(ring.first, ring.oldest, published - ring.slots * 7 // 8))
+    oldest, published = _oldest(ring), ring.published
+    return beginning_at(ring, oldest + bisect_left(range(oldest, published), since_ns, key=lambda at: _time(ring, at)))
 
-    def time_of(sequence: int) -> int:
-        try:
-            with ring.view(1, at=sequence) as item:
-                return int(item.times[0])
-        except OverrunError:
-            return _GONE
 
-    first = oldest + bisect_left(range(oldest, published), since_ns, key=time_of)
-    if first == published:
-        return Beginning(published, None)
+def beginning_at(ring: RingReader | RingObserver, first: int) -> Beginning:
+    """Return the beginning of a run whose first sequence is known."""
+    oldest, published = _oldest(ring), ring.published
+    if not oldest <= first < published:
+        return Beginning(first, None)
     older: Older = "held" if first > oldest else "none" if first == ring.first else "overwritten"
-    return Beginning(first, time_of(first), time_of(published - 1) - time_of(oldest), older)
+    return Beginning(first, _time(ring, first), _time(ring, published - 1) - _time(ring, oldest), older)
+
+
+def _oldest(ring: RingReader | RingObserver) -> int:
+    published = ring.published
+    return min(published, max(ring.first, ring.oldest, published - ring.slots * 7 // 8))
+
+
+def _time(ring: RingReader | RingObserver, sequence: int) -> int:
+    try:
+        with ring.view(1, at=sequence) as item:
+            return int(item.times[0])
+    except OverrunError:
+        return _GONE

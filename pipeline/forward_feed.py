@@ -15,7 +15,7 @@ import msgspec
 from shm import RingReader, SegmentNotFoundError, ShmError
 
 from .backfill_name import RUN
-from .beginning import Beginning, Since, beginning_in
+from .beginning import Beginning, Since, beginning_at, beginning_in
 from .budget import Budget
 from .codec_choice import encoder_of
 from .forward_effects import RingState, Spill
@@ -337,6 +337,7 @@ class Feed:
             log.warning("%s: ring %s cannot be read: %s", self.stream, self.options.ring, error)
             return
         if isinstance(self._origin, int):
+            self.beginning = beginning_at(reader, self._origin)
             self._adopt(reader, self._origin, now)
         elif isinstance(self._origin, Since) and not is_late:
             self.beginning = beginning_in(reader, self._origin.time_ns)

@@ -118,6 +118,7 @@ def test_a_pilot_records_on_when_its_terminal_is_killed(tmp_path: Path) -> None:
         before = own_stored("own-alone")
         assert eventually(lambda: own_stored("own-alone") > before + 60, 10), rig.said
         result = rig.stop()
+    assert 0 == pipeline("clean").returncode
     (own,) = rig.output.glob("*_p1")
     assert_whole(own)
     told = result["pilot_recordings"]["p1"]

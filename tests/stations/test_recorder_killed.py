@@ -126,8 +126,9 @@ def test_what_a_killed_recorder_leaves(tmp_path: Path, fed: tuple[Bench, Feed], 
     for made in feed.made.values():
         spans = [span(path) for path in files if path.name.startswith(made.spec.stream)]
         assert all(before[1] == after[0] for before, after in pairwise(spans))
-        assert spans[0][0] <= (began + 1) * made.spec.block_items
-        assert spans[-1][1] >= due * made.spec.block_items
+        if due > began:  # or it died before it had to have stored anything
+            assert spans[0][0] <= (began + 1) * made.spec.block_items
+            assert spans[-1][1] >= due * made.spec.block_items
     told = read_journal(folder / "session.jsonl")
     assert () == told.problems
     assert marks <= {event.fields["number"] for event in told.of_kind("mark")}

@@ -14,7 +14,7 @@ from support.recordings import MadeStream
 from pipeline import Message
 from pipeline.block import Block
 from pipeline.log import LogOptions
-from shm import BlobWriter
+from shm import BlobWriter, clean
 from stations.recorder import RecorderConfig
 from stations.station import Station
 from stations.supervisor import ChildSpec, Supervisor
@@ -80,6 +80,7 @@ class Bench:
         self.station.release()
         for ring in self.rings.values():
             ring.close()
+        clean(rig=RIG)  # what a recorder that was killed left
 
 
 def put(ring: BlobWriter, *blocks: Block) -> None:
