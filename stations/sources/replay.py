@@ -160,7 +160,7 @@ class ReplaySource:
                 if skip < len(times):
                     yield stream.read_chunk(index)[skip:], times[skip:] - begin_ns
         except SegmentFormatError as error:
-            raise self._damaged(str(error)) from error
+            raise self._damaged(str(error).removeprefix(f"{self.stream}: ")) from error
         if stream.problems:
             raise self._damaged("; ".join(stream.problems))
 
