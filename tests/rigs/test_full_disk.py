@@ -112,6 +112,7 @@ def test_what_a_full_disk_did_not_take_comes_into_the_recording_when_the_rig_run
     assert not any(stream.gaps for stream in report.streams.values())
 
 
+@pytest.mark.stress
 def test_a_disk_that_has_room_again_is_used_and_the_hole_filled(tmp_path: Path, disk: SmallDisk) -> None:
     """While the rig runs: live items go on in a new file, what was missed comes out of the spool."""
     from stations.recording import verify

@@ -152,7 +152,7 @@ def test_a_link_that_loses_packets_loses_no_items(tmp_path: Path) -> None:
 
 
 @needs_link
-@pytest.mark.parametrize("kbit_s", [10_000, 3_000])
+@pytest.mark.parametrize("kbit_s", [3_000, pytest.param(10_000, marks=pytest.mark.stress)])
 def test_a_narrow_link_loses_nothing_and_stops_at_once(tmp_path: Path, kbit_s: int) -> None:
     """Where it does not fit through, the rest comes after the end; STOP does not queue behind data."""
     with Link() as link, linked(tmp_path, link, f"narrow-{kbit_s}", 5) as rig:

@@ -83,6 +83,7 @@ def test_both_recordings_hold_the_same_items(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.stress
 def test_a_terminal_that_does_not_record_takes_messages_and_events_alone(tmp_path: Path) -> None:
     """The account is that of the Pilot's recording; the Terminal's folder has no stream, but what was said."""
     with RunningRig(tmp_path, RIG.format(name="own-only", terminal="record = false")) as rig:
@@ -152,6 +153,7 @@ def kinds(folder: Path, *kinds: str) -> list[str]:
     return [event.kind for event in read_journal(folder / "session.jsonl").of_kind(*kinds)]
 
 
+@pytest.mark.stress
 def test_the_death_of_a_sensor_or_of_the_pilot_costs_the_recording_no_item(tmp_path: Path) -> None:
     """The next writer goes on in the ring; the next Pilot finds its recorder at work, and ends it with the run."""
     with RunningRig(tmp_path, RIG.format(name="own-death", terminal="")) as rig:

@@ -74,7 +74,15 @@ def kill(pids: list[int]) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("victims", [[], ["T.recorder"], ["p1"], ["T"], ["T.recorder", "T"]], ids=" and ".join)
+@pytest.mark.parametrize(
+    "victims",
+    [
+        ["p1"],
+        ["T.recorder", "T"],
+        *(pytest.param(victims, marks=pytest.mark.stress) for victims in ([], ["T.recorder"], ["T"])),
+    ],
+    ids=" and ".join,
+)
 def test_every_message_is_a_row_in_order(tmp_path: Path, victims: list[str]) -> None:
     """2 000 values beside a camera: what was answered `done` is on disk once; ledger and verify agree."""
     port = next(free_ports())

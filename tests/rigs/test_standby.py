@@ -194,6 +194,7 @@ def test_what_cannot_be_ordered_is_refused_in_a_line_and_what_is_not_there_is_to
         check_whole(rig, rig.stop())
 
 
+@pytest.mark.stress
 def test_a_rig_that_waits_for_its_pilot_says_so_to_who_orders(tmp_path: Path, shell: Shell) -> None:
     """Then it is stopped: there was no recording, and all is well."""
     name = named("wait")
@@ -205,6 +206,7 @@ def test_a_rig_that_waits_for_its_pilot_says_so_to_who_orders(tmp_path: Path, sh
         assert exits.OK == rig.process.returncode
 
 
+@pytest.mark.stress
 def test_a_pilot_of_another_machine_rests_with_its_terminal_and_stands_by_for_the_next(
     tmp_path: Path, shell: Shell
 ) -> None:

@@ -211,7 +211,7 @@ def test_rows_of_messages_rotate_too(tmp_path: Path) -> None:
     assert verify(tmp_path / "a").ok, verify(tmp_path / "a").lines()
 
 
-@pytest.mark.parametrize("limit", ["segment_s = 1", "segment_mb = 0.5"])
+@pytest.mark.parametrize("limit", ["segment_s = 1", pytest.param("segment_mb = 0.5", marks=pytest.mark.stress)])
 def test_a_rig_rotates_its_files_and_loses_nothing(tmp_path: Path, limit: str) -> None:
     """Live, with sensors and a Pilot: every item produced is stored, in several files."""
     text = SMALL.format(name=f"rot-{uuid.uuid4().hex[:8]}") + f"\n[recording]\n{limit}\n"
