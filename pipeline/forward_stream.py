@@ -27,11 +27,11 @@ F8  The ring keeps what is not durable in the recording, as far as a quarter of 
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from .block import BlockFlag
+from .block_edges import BlockEdges
 from .channel import Open
 from .credit import Allowance, young_blocks
 from .forward_effects import Cut, ForwardState, RingState, Spill
@@ -42,6 +42,7 @@ from .patience import Patience
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from .block_edges import Seam
     from .budget import Budget
     from .channel import Credit, Opened, Refused
     from .ladder import Ladder
@@ -81,7 +82,7 @@ class ForwardStream:
         ladder: Ladder | None = None,
         reserve: int = 0,
         budget: Budget | None = None,
-        seams: Iterable[tuple[int, int]] = (),
+        seams: Iterable[Seam] = (),
     ) -> None:
         self.spec = spec
         self.state = ForwardState.IDLE
@@ -89,7 +90,6 @@ class ForwardStream:
         self.allowance = Allowance()
         self.acked = self.told = self.sent = start
         self.refusal = ""
-        self.stop_at: int | None = None
         self._origin = origin
         self._patience = Patience(keep, most, can_wait=spec.can_wait)
         self._spooled = spooled
@@ -109,8 +109,7 @@ class ForwardStream:
         """Below this everything that is not safe yet is in the spool, or lost."""
         self._spill_to: int | None = None
         """Down to this many waiting items the spool takes on, once it has begun."""
-        self._epoch = spec.epoch
-        self._cuts = deque(seams)
+        self._edges = BlockEdges(spec.epoch, seams)
         self._opening = 0
         self._is_up = False
         self._retry_at = 0.0
@@ -175,7 +174,7 @@ class ForwardStream:
 
     def stop(self, end: int) -> None:
         """End the run at sequence `end`; what is already on the wire beyond it stays."""
-        self.stop_at = end
+        self._edges.stop_at = end
         self._ends_run = True
         if self.is_finished and not self.has_ended:
             self._go_idle(0.0)  # drained and detached, but nobody has sent the END
@@ -239,7 +238,8 @@ class ForwardStream:
         if insured is not None or self.is_finished:
             return insured
         self.is_over_budget = self._budget is not None and not self._budget.allows(now)
-        self._note_epoch(ring)
+        self._edges.note(ring, self.sent)
+        self._edges.settle(self.sent)
         self._note_lapped(ring)
         spill = self._give_up(ring, now)
         if spill is not None:
@@ -274,7 +274,7 @@ class ForwardStream:
         """Pass over whole blocks that are not to go."""
         ladder.tick(now)
         size = self.spec.block_items
-        top, _ = self._top(ring)
+        top, _ = self._edges.top(ring, self.sent)
         while self.sent + size <= top and not ladder.takes((self.sent - self.origin) // size):
             self._lose(self.sent + size, LINK)
 
@@ -298,13 +298,13 @@ class ForwardStream:
         loss = self.losses.at(self.told)
         if loss is not None and loss.end < self.sent:  # a second reason follows: one block carries one
             return self._cut(loss.end, 0, BlockFlag.GAP, loss)
-        top, is_limit = self._top(ring)
+        top, is_limit = self._edges.top(ring, self.sent)
         count = min(top - self.sent, self.spec.block_items)
         if count < self.spec.block_items and not is_limit:
             return None  # the block is not full yet
         if count > 0:
             return self._cut(self.sent, count, BlockFlag.NONE, loss)  # F2
-        return self._last_cut(loss) if self.sent == self._end(ring) else None
+        return self._last_cut(loss) if self.sent == self._edges.end(ring, self.sent) else None
 
     def _last_cut(self, loss: Loss | None) -> Cut | None:
         if self._ends_run:
@@ -316,33 +316,7 @@ class ForwardStream:
         if first - lost == self.origin:
             flags |= BlockFlag.BEGIN
         scale = self.ladder.rung.scale if self.ladder is not None and count else 1
-        return Cut(first, count, flags, lost, reason, self.origin, self._epoch, scale)
-
-    def _end(self, ring: RingState) -> int | None:
-        """Return the sequence at which the run, or this ring, is over, if that is known."""
-        ends = [end for end in (self.stop_at, ring.published if ring.is_final else None) if end is not None]
-        return max(min(ends), self.sent) if ends else None
-
-    def _limit(self, ring: RingState) -> int | None:
-        """Return the sequence at which the current block must be closed, if one is known."""
-        end = self._end(ring)
-        cut = self._cuts[0][0] if self._cuts else None
-        return min(cut, end) if cut is not None and end is not None else cut if end is None else end
-
-    def _top(self, ring: RingState) -> tuple[int, bool]:
-        """Return the sequence before which items can be taken, and whether the current block is closed there."""
-        limit = self._limit(ring)
-        if limit is None or ring.published < limit:
-            return ring.published, False
-        return limit, True
-
-    def _note_epoch(self, ring: RingState) -> None:
-        newest = self._cuts[-1][1] if self._cuts else self._epoch
-        if ring.epoch != newest:
-            boundary = ring.published if ring.takeover is None else ring.takeover
-            self._cuts.append((max(boundary, self.sent), ring.epoch))
-        while self._cuts and self._cuts[0][0] <= self.sent:
-            self._epoch = self._cuts.popleft()[1]
+        return Cut(first, count, flags, lost, reason, self.origin, self._edges.epoch(first), scale)
 
     def _note_lapped(self, ring: RingState) -> None:
         if ring.oldest > self.sent:
@@ -370,7 +344,7 @@ class ForwardStream:
     def _may_wait(self, now: float) -> int | None:
         """Return how many items may wait in the ring now, None for any number."""
         is_held_up = self._patience.is_held_up(now, is_starved=self.is_waiting)
-        if is_held_up and self._spooled is not None and self.stop_at is not None:
+        if is_held_up and self._spooled is not None and self._edges.stop_at is not None:
             return 0
         # A run may begin with a full ring, and a Terminal takes a while to make its own.
         is_opening = self._spooled is not None and self.state is not ForwardState.OPEN
@@ -382,7 +356,7 @@ class ForwardStream:
         insured = self._insure()
         if insured is not None:
             return insured
-        top, is_limit = self._top(ring)
+        top, is_limit = self._edges.top(ring, self.sent)
         while True:
             count = min(top - self.sent, self.spec.block_items)
             if count <= 0 or (count < self.spec.block_items and not is_limit):
@@ -403,7 +377,7 @@ class ForwardStream:
         size = self.spec.block_items
         blocks = -(-(sequence - self.sent) // size)
         end = self.sent + blocks * size
-        top, is_limit = self._top(ring)
+        top, is_limit = self._edges.top(ring, self.sent)
         if end > top:
             end = top if is_limit else top - (top - self.sent) % size
         self._lose(end, reason)

@@ -7,10 +7,10 @@ C3  END comes once, behind the last item, and only where the run ends: not in a 
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Final
 
 from pipeline.block import BlockFlag
+from pipeline.block_edges import BlockEdges
 from pipeline.forward_effects import Cut, RingState
 
 from .continuity import RECORDER
@@ -32,39 +32,42 @@ class ItemCuts:
     def __init__(self, block_items: int, *, origin: int, at: int, epoch: int) -> None:
         self.origin = origin
         self.at = at
-        self.stop_at: int | None = None
         self.ends_run = True
         """The run is over where this ring is."""
         self.is_over = False
         """Its END was cut."""
         self._size = block_items
         self._told = at
-        self._epoch = epoch
-        self._changes: deque[tuple[int, int]] = deque()
-        """Where writers began that were noticed, and their epochs."""
+        self._edges = BlockEdges(epoch)
 
     def stop(self, end: int) -> None:
         """End the run at sequence `end`."""
-        self.stop_at, self.ends_run = end, True
+        self._edges.stop_at, self.ends_run = end, True
+
+    @property
+    def stop_at(self) -> int | None:
+        """Where the run ends, once that is known."""
+        return self._edges.stop_at
 
     def step(self, ring: RingState) -> Cut | None:
         """Return what to read next; None if nothing now.  It counts when `done` is said."""
         if self.is_over and (self.stop_at is not None or ring.is_final):
             return None
         self.is_over = False  # a ring that had ended goes on: another writer took it over
-        self._note_epoch(ring)
+        self._edges.note(ring, self.at)
         if ring.oldest > self.at:  # C2
             self.at = min(ring.oldest + (ring.published - ring.oldest) // MARGIN, ring.published)
-        top, is_closed = self._top(ring)
+        top, is_closed = self._edges.top(ring, self.at)
         count = min(top - self.at, self._size)
         if count == self._size or (count > 0 and is_closed):  # C1
             return self._cut(count, BlockFlag.NONE)
-        is_at_end = self.at == self._end(ring) and self._has_ended(ring)
+        is_at_end = self.at == self._edges.end(ring, self.at) and self._has_ended(ring)
         return self._cut(0, BlockFlag.END) if is_at_end and self.ends_run else None  # C3
 
     def done(self, cut: Cut) -> None:
         """The block was stored."""
         self.at = self._told = cut.first + cut.count
+        self._edges.settle(self.at)
         self.is_over = bool(cut.flags & BlockFlag.END)
 
     def _has_ended(self, ring: RingState) -> bool:
@@ -73,27 +76,7 @@ class ItemCuts:
 
     def _cut(self, count: int, flags: BlockFlag) -> Cut:
         lost = self.at - self._told
-        return Cut(self.at, count, flags, lost, RECORDER if lost else "", self.origin, self._epoch)
-
-    def _end(self, ring: RingState) -> int | None:
-        ends = [end for end in (self.stop_at, ring.published if ring.is_final else None) if end is not None]
-        return max(min(ends), self.at) if ends else None
-
-    def _top(self, ring: RingState) -> tuple[int, bool]:
-        """Return the sequence before which items can be taken, and whether the current block is closed there."""
-        change = self._changes[0][0] if self._changes else None
-        limits = [limit for limit in (self._end(ring), change) if limit is not None]
-        if not limits or ring.published < min(limits):
-            return ring.published, False
-        return min(limits), True
-
-    def _note_epoch(self, ring: RingState) -> None:
-        newest = self._changes[-1][1] if self._changes else self._epoch
-        if ring.epoch != newest:
-            boundary = ring.published if ring.takeover is None else ring.takeover
-            self._changes.append((max(boundary, self.at), ring.epoch))
-        while self._changes and self._changes[0][0] <= self.at:
-            self._epoch = self._changes.popleft()[1]
+        return Cut(self.at, count, flags, lost, RECORDER if lost else "", self.origin, self._edges.epoch(self.at))
 
     def __repr__(self) -> str:
         return f"<ItemCuts at={self.at} origin={self.origin} {'over' if self.is_over else 'open'}>"
