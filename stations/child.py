@@ -2,7 +2,7 @@
 
 A child is `python -m stations PART NAME`.  Its first line on stdin is a `Brief` in JSON; stdin stays open as long as
 the parent lives, so its end means that the parent is gone.  The kernel's parent-death signal says the same a little
-earlier (Linux); both only set `Child.stopping`, and whoever does not leave within `GRACE_S` is ended.
+earlier (Linux).  One thread hears both and sets `Child.stopping`; whoever does not leave within `GRACE_S` is ended.
 
 | exit code | meaning | what the supervisor does |
 |---|---|---|
@@ -16,6 +16,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import select
 import signal
 import sys
 import threading
@@ -75,6 +76,7 @@ class Child:
             timer = threading.Timer(GRACE_S, _end_at_once)
             timer.daemon = True
             timer.start()
+            signal.setitimer(signal.ITIMER_REAL, GRACE_S + 1.0)  # the kernel ends what cannot even run the timer
 
     def __repr__(self) -> str:
         return f"<Child {self.name} {'stopping' if self.stopping.is_set() else 'running'}>"
@@ -112,18 +114,27 @@ def one_line(error: BaseException | str) -> str:
 
 
 def _leave_with_parent(child: Child, parent: int) -> None:
-    signal.signal(signal.SIGTERM, lambda *_: child.stop())
+    # A handler runs in the midst of the main thread, maybe inside `stopping.wait` with its lock held: setting the event
+    # there would wait for that lock for ever.  So the interpreter writes to a pipe, and a thread sets the event.
+    heard, told = os.pipe()
+    os.set_blocking(told, False)
+    signal.set_wakeup_fd(told, warn_on_full_buffer=False)
+    signal.signal(signal.SIGTERM, lambda *_: None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which then ends us in order
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:  # it died before the kernel was asked
         child.stop()
-    threading.Thread(target=_wait_for_parent, args=(child,), name="parent", daemon=True).start()
+    threading.Thread(target=_wait_for_end, args=(child, heard), name="parent", daemon=True).start()
 
 
-def _wait_for_parent(child: Child) -> None:
-    while os.read(sys.stdin.fileno(), 4096):
-        pass
+def _wait_for_end(child: Child, heard: int) -> None:
+    """Wait for SIGTERM, or until stdin ends because the parent is gone."""
+    stdin = sys.stdin.fileno()
+    while True:
+        ready, _, _ = select.select([stdin, heard], [], [])
+        if heard in ready or not os.read(stdin, 4096):
+            break
     child.stop()
 
 

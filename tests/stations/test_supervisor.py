@@ -18,7 +18,8 @@ from pipeline.log import LogOptions
 from stations.supervisor import Backoff, ChildSpec, Death, Started, Supervisor, SupervisorEvent
 
 PART = """
-import sys
+import os
+import signal
 from typing import Any
 from stations.child import Child, run_child
 from stations.errors import BadInputError
@@ -26,6 +27,9 @@ from stations.errors import BadInputError
 def body(child: Child, config: dict[str, Any]) -> None:
     if config.get("bad"):
         raise BadInputError("no such thing: thing.mp4")
+    if config.get("asked_within_wait"):
+        with child.stopping._cond:  # the lock that every wait holds for a moment
+            os.kill(os.getpid(), signal.SIGTERM)
     child.stopping.wait()
 
 run_child(dict, body)
@@ -36,7 +40,7 @@ run_child(dict, body)
 def part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A module that `python -m` can run as a child."""
     (tmp_path / "a_part_of_a_test.py").write_text(PART)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     return "a_part_of_a_test"
 
 
@@ -111,3 +115,13 @@ def test_children_leave_when_their_supervisor_is_killed(tmp_path: Path, part: st
     parent.stdout.close()
 
     child.wait(timeout=20)
+
+
+def test_a_child_that_is_told_to_leave_in_the_midst_of_its_wait_leaves(tmp_path: Path, part: str) -> None:
+    """A signal handler that took the event's lock there hung for ever, and outlived a killed supervisor."""
+    events: list[SupervisorEvent] = []
+    with Supervisor(LogOptions(str(tmp_path / "logs")), events.append) as supervisor:
+        supervisor.start(ChildSpec("child", "a part", {"asked_within_wait": True}, module=part))
+        until(lambda: not supervisor.pids(), supervisor)
+
+    assert not [event for event in events if isinstance(event, Death)]
