@@ -96,6 +96,22 @@ def test_a_new_writer_begins_a_new_block() -> None:
     assert [0, 1, 1] == [cut.epoch for cut in cuts]
 
 
+def test_a_link_that_breaks_behind_a_takeover_sends_the_same_blocks_again() -> None:
+    """What was sent and did not arrive is cut as before: no block reaches across the two writers."""
+    stream = opened_stream()
+    ring = RingState(16, 0, epoch=1, takeover=6)
+    before = sent(stream, ring)
+    stream.link(False, 1.0)
+    stream.link(True, 2.0)
+    opening = stream.step(ring, 2.0)
+    assert isinstance(opening, Open)
+    stream.opened(Opened(opening.opening, SPEC.stream, 4, 0, False, PLENTY))
+
+    again = sent(stream, ring, 2.0)
+    assert before[1:] == again
+    assert [(4, 2, 0), (6, 4, 1), (10, 4, 1)] == [(cut.first, cut.count, cut.epoch) for cut in again]
+
+
 def test_a_replaced_ring_is_drained_without_an_end() -> None:
     """The run goes on in the ring that took its place."""
     stream = opened_stream()
