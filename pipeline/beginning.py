@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from shm import OverrunError
 
+from .ring_look import held
+
 if TYPE_CHECKING:
     from shm import RingObserver, RingReader
 
@@ -43,22 +45,17 @@ def beginning_in(ring: RingReader | RingObserver, since_ns: int) -> Beginning:
 
     That is an eighth of the ring away from what the writer overwrites next, or it would be gone before it has left.
     """
-    oldest, published = _oldest(ring), ring.published
-    return beginning_at(ring, oldest + bisect_left(range(oldest, published), since_ns, key=lambda at: _time(ring, at)))
+    sequences = held(ring)
+    return beginning_at(ring, sequences.start + bisect_left(sequences, since_ns, key=lambda at: _time(ring, at)))
 
 
 def beginning_at(ring: RingReader | RingObserver, first: int) -> Beginning:
     """Return the beginning of a run whose first sequence is known."""
-    oldest, published = _oldest(ring), ring.published
-    if not oldest <= first < published:
+    sequences = held(ring)
+    if first not in sequences:
         return Beginning(first, None)
-    older: Older = "held" if first > oldest else "none" if first == ring.first else "overwritten"
-    return Beginning(first, _time(ring, first), _time(ring, published - 1) - _time(ring, oldest), older)
-
-
-def _oldest(ring: RingReader | RingObserver) -> int:
-    published = ring.published
-    return min(published, max(ring.first, ring.oldest, published - ring.slots * 7 // 8))
+    older: Older = "held" if first > sequences.start else "none" if first == ring.first else "overwritten"
+    return Beginning(first, _time(ring, first), _time(ring, sequences[-1]) - _time(ring, sequences.start), older)
 
 
 def _time(ring: RingReader | RingObserver, sequence: int) -> int:

@@ -246,10 +246,8 @@ class Forwarder:
             self._notices.close()
 
     def _rest(self) -> None:
-        """Sleep until there may be a block to cut, or news: items that fill no block yet are no reason to wake up."""
-        idle_s = {stream: feed.idle_s for stream, feed in self._feeds.items()}
-        asleep = {stream for stream, seconds in idle_s.items() if seconds > 0}
-        self._notices.poll(min(REST_S, *(idle_s[stream] for stream in asleep)) if asleep else REST_S, asleep)
+        """Sleep until there may be a block to cut, or news from the Terminal."""
+        self._notices.rest(REST_S, {stream: feed.idle_s for stream, feed in self._feeds.items()})
         self._wakeup.clear()
 
     def _advance(self, feed: Feed, now: float) -> int:

@@ -18,26 +18,23 @@ from .backfill_name import RUN
 from .beginning import Beginning, Since, beginning_at, beginning_in
 from .budget import Budget
 from .codec_choice import encoder_of
-from .forward_effects import RingState, Spill
+from .forward_effects import Spill
 from .forward_stream import ForwardStream
 from .ladder import IMAGES, OTHERS, Ladder
 from .losses import LAPPED, LINK, SPOOL_FULL, SPOOLED
 from .reduction import is_image
 from .ring_cutter import RingCutter
+from .ring_look import LOOK_S, RingLook, until_full_s
 from .ring_watch import RingWatch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from .block import Block
-    from .forward_effects import Cut
+    from .forward_effects import Cut, RingState
     from .spool import Spool
     from .spool_run import SpoolRun
 
-LOOK_S: Final = 0.1
-"""A ring that is not there, or was replaced, is looked for this often."""
-LEAD_S: Final = 0.01
-"""So long before a block should be full we listen to its source: sources hand out some milliseconds at a time."""
 SLOW_S: Final = 0.2
 """What may wait for the link when a stream is not lossless."""
 
@@ -121,7 +118,7 @@ class Feed:
         self._stop_at: int | None = None
         self._look_at = 0.0
         self._is_replaced = False
-        self._seen = (0, 0)
+        self._look: RingLook | None = None
         self._earlier = dict.fromkeys(REASONS, 0)
         self._link_is_up = False
         self._waited = False
@@ -185,14 +182,7 @@ class Feed:
             return None
         if now >= self._look_at:
             self._look_around(now)
-        reader, machine = self.reader, self.machine
-        if reader is None or machine is None:
-            return None
-        epoch, published = reader.epoch, reader.published
-        # A new writer goes on where the dead one stopped, and we look far more often than writers restart.
-        takeover = self._seen[1] if epoch != self._seen[0] else None
-        self._seen = (epoch, published)
-        return RingState(published, reader.oldest, epoch, takeover, reader.ended or self._is_replaced)
+        return self._look.state(is_replaced=self._is_replaced) if self._look is not None else None
 
     def block(self, cut: Cut) -> Block | None:
         """Return the block that the machine asks for; None if its items were overwritten meanwhile."""
@@ -257,10 +247,9 @@ class Feed:
     def idle_s(self) -> float:
         """Seconds for which the source, at its rate, cannot fill another block; 0 if it might at any time."""
         machine, reader = self.machine, self.reader
-        if machine is None or reader is None or machine.spec.rate is None or machine.spec.block_items == 1:
+        if machine is None or reader is None:
             return 0.0
-        missing = machine.sent + machine.spec.block_items - reader.published
-        return max(0.0, missing / machine.spec.rate - LEAD_S)
+        return until_full_s(machine.spec, machine.sent, reader.published)
 
     def release(self) -> None:
         """Let the ring's writer overwrite what nobody will ask for again."""
@@ -379,7 +368,7 @@ class Feed:
             budget=self._budget,
             seams=seams,
         )
-        self._seen = (reader.epoch, reader.published)
+        self._look = RingLook(reader)
         self._is_replaced = False
         self.machine.link(self._link_is_up, now)
         if self._is_full is not None:
@@ -390,7 +379,7 @@ class Feed:
     def _leave(self) -> None:
         for reason in self._earlier:
             self._earlier[reason] = self.dropped(reason)
-        self.machine = self._cutter = self._spool_run = None
+        self.machine = self._cutter = self._spool_run = self._look = None
         if self.reader is not None:
             self.reader.close()
             self.reader = None

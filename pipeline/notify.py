@@ -25,7 +25,7 @@ from .errors import EndpointError
 from .transport import WELCOME, Context, Poller, Socket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
 SLICE_S: Final = 0.02
 """Longest sleep between two looks at a ring (N3)."""
@@ -194,6 +194,16 @@ class Notices:
             return moved
         self.sleep(timeout_s)
         return self._moved(asleep)
+
+    def rest(self, timeout_s: float, idle_s: Mapping[str, float]) -> None:
+        """Wait as `poll` does, but for no ring whose news can fill nothing yet.
+
+        Args:
+            timeout_s: longest wait, seconds.
+            idle_s: seconds for which a ring's news can wait, by key.
+        """
+        asleep = {key for key, seconds in idle_s.items() if seconds > 0}
+        self.poll(min([timeout_s, *(idle_s[key] for key in asleep)]), asleep)
 
     def sleep(self, timeout_s: float) -> bool:
         """Sleep until a notice or a watched socket, at most one slice; True if there was one."""

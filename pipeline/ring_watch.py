@@ -9,20 +9,19 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import suppress
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from shm import OverrunError, RingObserver, ShmError
 
-LOOK_S: Final = 0.1
-"""A ring that is not there, or was replaced, is looked for this often."""
+from .ring_look import LOOK_S, RingLook, held
+
+if TYPE_CHECKING:
+    from .block_edges import Seam
 
 GAP_S: Final = 0.05
 """Items that come so much later than they should do not follow each other; a writer's restart takes 0.2 s at least."""
-
-Seam = tuple[int, int]
-"""A sequence at which a block must be closed, and the epoch from there on."""
 
 
 class RingWatch:
@@ -35,20 +34,18 @@ class RingWatch:
         self._epoch = 0
         """Of the oldest items."""
         self._seams: deque[Seam] = deque()
-        self._seen = (0, 0)
+        self._look: RingLook | None = None
 
     def look(self, now: float) -> None:
         """Look at the ring as it is now; often enough to see a writer die before another one takes over."""
         if now >= self._look_at:
             self._look_at = now + LOOK_S
             self._look_around()
-        ring = self._ring
-        if ring is None:
+        if self._look is None:
             return
-        epoch, published = ring.epoch, ring.published
-        if epoch != self._seen[0]:
-            self._seams.append((self._seen[1], epoch))
-        self._seen = (epoch, published)
+        ring = self._look.state()
+        if ring.takeover is not None:
+            self._seams.append((ring.takeover, ring.epoch))
         while self._seams and self._seams[0][0] <= ring.oldest:
             self._epoch = self._seams.popleft()[1]
 
@@ -64,7 +61,7 @@ class RingWatch:
         """Let go of the ring."""
         if self._ring is not None:
             self._ring.close()
-            self._ring = None
+            self._ring = self._look = None
 
     def __repr__(self) -> str:
         return f"<RingWatch {self._name} seams={len(self._seams)} {self._ring!r}>"
@@ -80,7 +77,7 @@ class RingWatch:
         except ShmError:
             return
         epoch, published = self._ring.epoch, self._ring.published
-        self._epoch, self._seen = epoch, (epoch, published)
+        self._epoch, self._look = epoch, RingLook(self._ring)
         if published > self._ring.first:
             self._seams.extend((sequence, epoch) for sequence in (*gaps_in(self._ring), published))
 
@@ -90,9 +87,8 @@ def gaps_in(ring: RingObserver) -> list[int]:
     rate = ring.meta.get("rate")
     if not rate or not ring.meta.get("regular", True):
         return []
-    published = ring.published
-    first = max(ring.first, ring.oldest, published - ring.slots * 7 // 8)
+    sequences = held(ring)
     times = np.empty(0, np.int64)
-    with suppress(OverrunError), ring.view(published - first, at=first) as items:
+    with suppress(OverrunError), ring.view(len(sequences), at=sequences.start) as items:
         times = np.array(items.times)
-    return (np.flatnonzero(np.diff(times) > (GAP_S + 2 / rate) * 1e9) + first + 1).tolist()
+    return (np.flatnonzero(np.diff(times) > (GAP_S + 2 / rate) * 1e9) + sequences.start + 1).tolist()

@@ -20,6 +20,9 @@ UNKNOWN = "unknown"
 RECORDER_COUNTERS: Final = 2048
 """Counters that the recorder's page has room for: nine for each stream."""
 
+Sequences = Mapping[str, Mapping[str, int]]
+"""Of each stream one sequence per birth (16 hex digits)."""
+
 
 class Span(msgspec.Struct, frozen=True):
     """What one ring generation brought to a run: items `origin` to `end`, the last not included."""

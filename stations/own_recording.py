@@ -19,7 +19,7 @@ from pipeline.beginning import beginning_in
 from shm import RingObserver, ShmError
 
 from .errors import StationError
-from .ledger import PilotRecording, Produced, RecordingAccount, Stored, account
+from .ledger import PilotRecording, Produced, RecordingAccount, Sequences, Stored, account
 
 START_S: Final = 6.0
 """Seconds that the recorder has to begin."""
@@ -33,8 +33,6 @@ AGAIN_S: Final = 0.1
 log = logging.getLogger(__name__)
 
 Ask = Callable[[str, Any, float], Any]
-Sequences = dict[str, dict[str, int]]
-"""By stream and birth (16 hex digits)."""
 
 
 class _SummaryRow(msgspec.Struct):
@@ -180,7 +178,7 @@ def look_at_rings(rings: Mapping[str, str], since: Mapping[str, int] | None = No
         rings: full names, by stream.
         since: of these streams where a run begins that is to have everything since that time, ns.
     """
-    found: Sequences = {}
+    found = {}
     for stream, name in rings.items():
         try:
             with RingObserver.attach(name) as ring:

@@ -18,7 +18,9 @@ from pipeline.errors import BlockError
 from pipeline.forward_effects import RingState
 from pipeline.notify import Notices
 from pipeline.ring_cutter import RingCutter
+from pipeline.ring_look import LOOK_S, RingLook, until_full_s
 from shm import LosslessRefusedError, RingReader, SegmentNotFoundError, ShmError
+from stations.ledger import Sequences
 
 from .intake import READER
 from .item_cuts import ItemCuts
@@ -27,16 +29,10 @@ from .session import SessionRecorder
 
 SEARCH_S: Final = 0.02
 """How often a ring that is not there is tried."""
-LOOK_S: Final = 0.1
-"""How often is looked whether a ring was replaced: it costs system calls."""
 AT_ONCE: Final = 32
 """Blocks cut out of one ring before the others have their turn."""
-LEAD_S: Final = 0.01
-"""So long before a block should be full its source is listened to: sources hand out some milliseconds at a time."""
 JOINED: Final = "joined"
 
-Sequences = Mapping[str, Mapping[str, int]]
-"""By stream and birth (16 hex digits)."""
 log = logging.getLogger(__name__)
 
 
@@ -56,9 +52,8 @@ class _Followed:
     reader: RingReader
     cutter: RingCutter
     cuts: ItemCuts
+    look: RingLook
     look_at: float
-    seen: tuple[int, int]
-    """Epoch and items published when it was last looked at."""
     is_replaced: bool = False
     lapped: int = 0
     """Items overwritten before they were read, by this process."""
@@ -70,19 +65,13 @@ class _Followed:
     @property
     def idle_s(self) -> float:
         """Seconds for which the source, at its rate, cannot fill another block; 0 if it might at any time."""
-        spec = self.cutter.spec
-        if spec.rate is None or spec.block_items == 1 or self.cuts.stop_at is not None:
+        if self.cuts.stop_at is not None:
             return 0.0
-        return max(0.0, (self.cuts.at + spec.block_items - self.reader.published) / spec.rate - LEAD_S)
+        return until_full_s(self.cutter.spec, self.cuts.at, self.reader.published)
 
     def ring(self) -> RingState:
         """Return the ring as it is now."""
-        reader = self.reader
-        epoch, is_final = reader.epoch, reader.ended or self.is_replaced  # before `published`: nothing comes after it
-        published = reader.published
-        takeover = self.seen[1] if epoch != self.seen[0] else None
-        self.seen = (epoch, published)
-        return RingState(published, reader.oldest, epoch, takeover, is_final)
+        return self.look.state(is_replaced=self.is_replaced)
 
 
 class ItemIntake:
@@ -131,9 +120,7 @@ class ItemIntake:
 
     def wait(self, timeout_s: float) -> None:
         """Wait until some ring has news that may fill a block."""
-        idle_s = {stream: followed.idle_s for stream, followed in self._followed.items()}
-        asleep = {stream for stream, seconds in idle_s.items() if seconds > 0}
-        self._news.poll(min([timeout_s, *(idle_s[stream] for stream in asleep)]), asleep)
+        self._news.rest(timeout_s, {stream: followed.idle_s for stream, followed in self._followed.items()})
 
     def stop(self, ends: Sequences) -> None:
         """End the run at these sequences; in rings that are not named at what is published now."""
@@ -233,7 +220,7 @@ class ItemIntake:
         at = origin if known is None else max(origin, known.last)
         reader.seek(min(at, reader.published))
         cuts = ItemCuts(cutter.spec.block_items, origin=origin, at=at, epoch=reader.epoch)
-        followed = _Followed(stream, reader, cutter, cuts, now + LOOK_S, (reader.epoch, reader.published))
+        followed = _Followed(stream, reader, cutter, cuts, RingLook(reader), now + LOOK_S)
         self._followed[stream] = followed
         self._news.follow(stream, reader)
         if key not in self._told:

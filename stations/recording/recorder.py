@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import queue
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
@@ -17,6 +17,7 @@ import msgspec
 
 from pipeline import Message
 from shm import Counters
+from stations.ledger import Sequences
 from stations.rows_ledger import RowsTold
 
 from .beside import Beside
@@ -37,7 +38,6 @@ KEY_SHOWN: Final = 48
 BALANCE_S: Final = 0.25
 """How often the counters of the ledger are brought up to date."""
 Answer = TypeVar("Answer")
-Sequences = Mapping[str, Mapping[str, int]]
 log = logging.getLogger(__name__)
 
 
