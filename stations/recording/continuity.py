@@ -1,44 +1,19 @@
 """What one stream's recording must account for: where each birth began, what is stored, what is missing and why.
 
-No I/O.  For every birth, at any time: `end - origin == stored + missing`, and every missing item has a reason:
-
-| reason | meaning |
-|---|---|
-| `link`, `lapped`, … | the Pilot dropped it and said so in the block that follows |
-| `recorder` | it was in a ring of this machine, but the recorder was dead or too slow for it |
-| `disk` | the disk did not take it, and no spool has it |
-| `spooled` | pending: it is in the Pilot's spool, and comes; any other reason that the Pilot told is a better one |
-| `unknown` | nobody said; only a death can explain it |
+No I/O.  For every birth, at any time: `last - origin == stored + missing`, and every missing item has a reason
+(`reasons`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from pipeline.losses import SPOOLED
 
 from .ranges import Ranges
-
-UNKNOWN: Final = "unknown"
-RECORDER: Final = "recorder"
-DISK: Final = "disk"
-_MERITS: Final = {SPOOLED: 1, DISK: 2, RECORDER: 3, UNKNOWN: 3}
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Gap:
-    """A run of items that is not in the recording."""
-
-    first: int
-    count: int
-    reason: str
-
-    @property
-    def end(self) -> int:
-        """The sequence after the last missing item."""
-        return self.first + self.count
+from .reasons import UNKNOWN, Gap, Reasons, is_guess, join_gaps
 
 
 @dataclass(slots=True)
@@ -48,7 +23,9 @@ class BirthAccount:
     birth: int
     origin: int
     stored: Ranges = field(default_factory=Ranges)
-    gaps: list[Gap] = field(default_factory=list)
+    told: Reasons = field(default_factory=Reasons)
+    spooled: Ranges = field(default_factory=Ranges)
+    """What was in a spool, as far as anybody told: the only items that may be pending."""
     end: int = -1
     """The sequence after the last item that is accounted for, stored or missing."""
     is_guessed: bool = False
@@ -79,16 +56,18 @@ class BirthAccount:
             otherwise: reason of what is missing beyond those.
         """
         silent = Gap(self.end, max(0, to - lost - self.end), otherwise)
-        told = [
-            Gap(first, end - first, lost_reason or UNKNOWN)
-            for first, end in self.stored.holes(max(to - lost, self.origin), to)
-            if not any(gap.first <= first and end <= gap.end and by_merit(gap) < 2 for gap in self.gaps)
-        ]
-        gaps = tuple(gap for gap in (silent, *told) if gap.count)
-        for gap in gaps:
-            self._note(gap)
+        told = [Gap(gap.first, gap.count, lost_reason or UNKNOWN) for gap in self._guessed(to - lost, to)]
+        gaps = tuple(gap for gap in (silent, *join_gaps(told)) if gap.count)
         self.end = max(self.end, to)
+        self.hear(gaps)
         return gaps
+
+    def hear(self, gaps: Iterable[Gap]) -> None:
+        """Note reasons of what is missing."""
+        for gap in gaps:
+            self.told.tell(gap)
+            if gap.reason == SPOOLED:
+                self.spooled.add(gap.first, gap.end)
 
     def store(self, first: int, count: int) -> None:
         """Account for items that are now in a file, and were in none."""
@@ -105,21 +84,19 @@ class BirthAccount:
 
     def pend(self, kept: Iterable[tuple[int, int]]) -> tuple[Gap, ...]:
         """Hear what the Pilot's spool holds: what is missing of it may still come; return the new gaps."""
-        runs = list(kept)
-        gaps = tuple(
-            Gap(max(first, gap.first), min(end, gap.end) - max(first, gap.first), SPOOLED)
-            for gap in self.missing()
-            if by_merit(gap) >= 2
-            for first, end in runs
-            if first < gap.end and gap.first < end
-        )
-        self.gaps.extend(gaps)
+        guessed = [gap for first, end in kept for gap in self._guessed(first, min(end, self.last))]
+        gaps = tuple(join_gaps(Gap(gap.first, gap.count, SPOOLED) for gap in guessed))
+        self.hear(gaps)
         return gaps
 
     def missing(self) -> list[Gap]:
         """Return what is in no file, each run with the best reason that was told of it."""
-        holes = self.stored.holes(self.origin, self.last)
-        return join_gaps(explain(holes, sorted(self.gaps, key=by_merit), UNKNOWN))
+        return join_gaps(self._why(self.origin, self.last))
+
+    @property
+    def pending(self) -> int:
+        """How many of the missing items are in a spool, and may come."""
+        return sum(gap.count for run in self.spooled for gap in self._why(*run) if gap.reason == SPOOLED)
 
     @property
     def last(self) -> int:
@@ -133,15 +110,17 @@ class BirthAccount:
         outside += [(max(a, end), b) for a, b in self.stored if b > end]
         self.stored = Ranges(outside)
         if taken:
-            self.gaps.append(Gap(first, end - first, reason))
+            self.hear([Gap(first, end - first, reason)])
         return taken
 
-    def _note(self, gap: Gap) -> None:
-        last = self.gaps[-1] if self.gaps else None
-        if last is not None and (last.end, last.reason) == (gap.first, gap.reason):  # one for hours of a full disk
-            self.gaps[-1] = Gap(last.first, last.count + gap.count, gap.reason)
-        else:
-            self.gaps.append(gap)
+    def _guessed(self, first: int, end: int) -> list[Gap]:
+        """Return what of ``[first, end)`` is missing without a reason that somebody told."""
+        return [gap for gap in self._why(first, end) if is_guess(gap.reason)]
+
+    def _why(self, first: int, end: int) -> list[Gap]:
+        """Return what of ``[first, end)`` is missing, with reasons."""
+        holes = self.stored.holes(max(first, self.origin), end)
+        return [gap for hole in holes for gap in self.told.of(*hole)]
 
     def summary(self) -> dict[str, Any]:
         """Return the account as plain values, gaps with equal reasons joined."""
@@ -153,46 +132,4 @@ class BirthAccount:
         }
 
     def __repr__(self) -> str:
-        missing = sum(gap.count for gap in self.missing())
-        return f"<BirthAccount {self.birth:016x} [{self.origin}, {self.last}) stored={len(self.stored)} lost={missing}>"
-
-
-def by_merit(gap: Gap) -> int:
-    """Order what was said of the same items: a reason that the Pilot told, then that they may still come, then ours."""
-    return _MERITS.get(gap.reason, 0)
-
-
-def explain(holes: Iterable[tuple[int, int]], known: Sequence[Gap], otherwise: str) -> list[Gap]:
-    """Give every hole its reasons.
-
-    Args:
-        holes: runs (first, end) that are missing.
-        known: gaps with reasons, possibly overlapping; the first that covers an item names its reason.
-        otherwise: reason of what no known gap covers.
-    """
-    explained = []
-    for first, end in holes:
-        rest = Ranges([(first, end)])
-        pieces: list[Gap] = []
-        for gap in known:
-            low, high = max(first, gap.first), min(end, gap.end)
-            if low < high:
-                free = [run for run in rest if run[0] < high and low < run[1]]
-                pieces += [Gap(max(a, low), min(b, high) - max(a, low), gap.reason) for a, b in free]
-                covered = Ranges((piece.first, piece.end) for piece in pieces)
-                rest = Ranges(covered.holes(first, end))
-        pieces += [Gap(a, b - a, otherwise) for a, b in rest]
-        explained += sorted(pieces)
-    return explained
-
-
-def join_gaps(gaps: Iterable[Gap]) -> list[Gap]:
-    """Join gaps that touch and have the same reason."""
-    joined: list[Gap] = []
-    for gap in sorted(gaps):
-        last = joined[-1] if joined else None
-        if last is not None and last.end == gap.first and last.reason == gap.reason:
-            joined[-1] = Gap(last.first, last.count + gap.count, last.reason)
-        else:
-            joined.append(gap)
-    return joined
+        return f"<BirthAccount {self.birth:016x} [{self.origin}, {self.last}) stored={len(self.stored)}>"

@@ -56,7 +56,7 @@ class DurableTeller:
 def _ranges(session: SessionRecorder, streams: Iterable[str]) -> dict[str, dict[str, list[list[int]]]]:
     return {
         name: {
-            f"{birth:016x}": [[first, end] for first, end in ranges][-MOST_RANGES:]
+            f"{birth:016x}": [[first, end] for first, end in ranges.newest(MOST_RANGES)]
             for birth, ranges in session.streams[name].durable_ranges().items()
         }
         for name in streams

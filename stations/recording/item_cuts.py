@@ -13,7 +13,7 @@ from pipeline.block import BlockFlag
 from pipeline.block_edges import BlockEdges
 from pipeline.forward_effects import Cut, RingState
 
-from .continuity import RECORDER
+from .reasons import RECORDER
 
 MARGIN: Final = 8
 """Of what a ring holds one part in so many is given up with what was lapped, or the next block is lapped, too."""

@@ -23,8 +23,8 @@ from pipeline.ring_cutter import RingCutter
 from pipeline.stream_spec import StreamSpec
 from shm import OverrunError, RingObserver, Salvage
 
-from .continuity import Gap, explain
 from .ranges import Ranges
+from .reasons import Gap, explain
 
 _CODEC: Final = "auto"
 Part = tuple[Block, StreamSpec]

@@ -18,6 +18,7 @@ class Ranges:
     def __init__(self, runs: Iterable[tuple[int, int]] = ()) -> None:
         self._firsts: list[int] = []
         self._ends: list[int] = []
+        self._count = 0
         for first, end in runs:
             self.add(first, end)
 
@@ -31,6 +32,7 @@ class Ranges:
             max(0, min(end, e) - max(first, f))
             for f, e in zip(self._firsts[low:high], self._ends[low:high], strict=True)
         )
+        self._count += end - first - known
         if low < high:
             first, end = min(first, self._firsts[low]), max(end, self._ends[high - 1])
         self._firsts[low:high] = [first]
@@ -40,15 +42,17 @@ class Ranges:
     def holes(self, first: int, end: int) -> list[tuple[int, int]]:
         """Return the runs of ``[first, end)`` that are not in the set."""
         found = []
-        for low, high in self:
-            if low >= end:
-                break
-            if low > first:
-                found.append((first, low))
-            first = max(first, high)
+        for at in range(bisect_right(self._ends, first), bisect_left(self._firsts, end)):
+            if self._firsts[at] > first:
+                found.append((first, self._firsts[at]))
+            first = max(first, self._ends[at])
         if first < end:
             found.append((first, end))
         return found
+
+    def newest(self, most: int) -> list[tuple[int, int]]:
+        """Return the last `most` runs, or all if they are fewer."""
+        return list(zip(self._firsts[-most:], self._ends[-most:], strict=True))
 
     @property
     def end(self) -> int | None:
@@ -60,7 +64,7 @@ class Ranges:
 
     def __len__(self) -> int:
         """How many sequences are in the set."""
-        return sum(self._ends) - sum(self._firsts)
+        return self._count
 
     def __contains__(self, sequence: int) -> bool:
         at = bisect_right(self._firsts, sequence) - 1

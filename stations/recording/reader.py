@@ -12,10 +12,10 @@ from stations.rows_ring import PREFIX, key_name
 from stations.suggest import did_you_mean
 
 from .clocks import Clocks
-from .continuity import Gap
 from .errors import RecordingFolderError
 from .extent import Extent, extent_of, pieces_of
 from .journal import FILE_NAME, Event, JournalReading, read_journal
+from .reasons import Gap
 from .resume import rows_of, segments_of, told_gaps
 from .rows_reader import RowsReader
 from .stream_recording import StreamRecording

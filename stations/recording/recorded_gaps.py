@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .chunk_table import ChunkTable
-from .continuity import UNKNOWN, Gap, explain, join_gaps
 from .ranges import Ranges
+from .reasons import UNKNOWN, Gap, explain
 
 Span = tuple[int, int]
 """First sequence, and the one after the last."""
@@ -41,8 +41,9 @@ def gaps_in(table: ChunkTable, spans: Mapping[int, Span], told: Mapping[int, lis
     stored, found, begin = table.stored(), [], 0
     for birth, (first, end) in spans.items():
         of_birth = stored.get(birth, Ranges())
-        for gap in join_gaps(explain(of_birth.holes(first, end), told.get(birth, ()), UNKNOWN)):
-            before = sum(max(0, min(high, gap.first) - low) for low, high in of_birth)
-            found.append(RecordedGap(gap.first, gap.count, gap.reason, birth, begin + before))
+        position = begin - first  # of item 0, if nothing was missing
+        for gap in explain(of_birth.holes(first, end), told.get(birth, ()), UNKNOWN):
+            found.append(RecordedGap(gap.first, gap.count, gap.reason, birth, position + gap.first))
+            position -= gap.count
         begin += len(of_birth)
     return found

@@ -11,9 +11,10 @@ from typing import Final
 
 from stations.rows_ring import PREFIX
 
-from .continuity import RECORDER, BirthAccount, Gap, by_merit, explain
+from .continuity import BirthAccount
 from .errors import SegmentFormatError
 from .journal import FILE_NAME, JournalReading, read_journal
+from .reasons import RECORDER, Gap, explain
 from .rows_layout import FOLDER
 from .rows_reader import RowsReader
 from .segment_reader import SegmentReader
@@ -70,8 +71,6 @@ def told_gaps(journal: JournalReading) -> dict[tuple[str, int], list[Gap]]:
     for event in journal.of_kind("gap"):
         told = event.fields
         gaps[told["stream"], int(told["birth"], 16)].append(Gap(told["first"], told["count"], told["reason"]))
-    for found in gaps.values():
-        found.sort(key=by_merit)
     return gaps
 
 
@@ -125,7 +124,7 @@ def _part(path: Path) -> int:
 
 def _explain(account: BirthAccount, told: list[Gap]) -> None:
     account.end = account.stored.end or account.origin
-    account.gaps = explain(account.stored.holes(account.origin, account.end), told, RECORDER)
+    account.hear(explain(account.stored.holes(account.origin, account.end), told, RECORDER))
 
 
 def _set_end(past: Past, birth: int, end: int, told: list[Gap]) -> None:
@@ -134,6 +133,6 @@ def _set_end(past: Past, birth: int, end: int, told: list[Gap]) -> None:
     tail = explain([(account.end, end)] if account.end < end else [], told, RECORDER)
     # Where something of the tail was stored but not yet flushed, it is still in the ring and comes again.
     if all(gap.reason != RECORDER for gap in tail):
-        account.gaps += tail
+        account.hear(tail)
         account.end = end
         past.ended = birth == next(reversed(past.births))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from stations.rows_ring import PREFIX, Row
 
-from .continuity import DISK, RECORDER, BirthAccount
+from .continuity import BirthAccount
 from .errors import DiskError
+from .reasons import DISK, RECORDER
 from .row_text import encode_message
 from .rows_layout import RowsHead
 from .rows_segment import RowsFile

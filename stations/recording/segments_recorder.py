@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Generic
 
-from .continuity import DISK, RECORDER, BirthAccount, Gap
+from .continuity import BirthAccount
 from .disksync import DiskSync
 from .errors import DiskError
 from .journal import Journal
 from .ranges import Ranges
+from .reasons import DISK, RECORDER, Gap
 from .resume import Past
 from .rotation import ENDLESS, Rotation
 from .segment_lane import File, SegmentLane, Synced, sync_file

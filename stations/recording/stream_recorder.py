@@ -14,13 +14,14 @@ import numpy as np
 from pipeline.backfill_name import own_meta
 from pipeline.block import Block, BlockFlag
 from pipeline.codec import checksum
-from pipeline.losses import LIVE, SPOOLED
+from pipeline.losses import LIVE
 from pipeline.stream_spec import StreamSpec
 from shm.counters import MAX_COUNT
 
-from .continuity import DISK, RECORDER, UNKNOWN, BirthAccount, Gap
+from .continuity import BirthAccount
 from .errors import DiskError
 from .layout import SegmentHead
+from .reasons import DISK, RECORDER, UNKNOWN, Gap
 from .segment import RAW, SegmentFile
 from .segment_lane import SegmentLane
 from .segments_recorder import SegmentsRecorder, Site
@@ -84,7 +85,7 @@ class StreamRecorder(SegmentsRecorder[SegmentFile]):
         account.guess(header.first - header.lost)
         if header.lost and header.lost_reason != LIVE:
             gap = Gap(header.first - header.lost, header.lost, header.lost_reason)
-            account.gaps.append(gap)
+            account.hear([gap])
             self._tell_gaps(account, (gap,))
         if header.is_end:
             self._close(self._late)
@@ -98,12 +99,13 @@ class StreamRecorder(SegmentsRecorder[SegmentFile]):
 
         ``accounted == stored + missing + pending``; `end` is of the newest birth, whose low 63 bits are `birth`.
         """
-        gaps = [gap for account in self.births.values() for gap in account.missing()]
-        pending = sum(gap.count for gap in gaps if gap.reason == SPOOLED)
+        accounted = sum(account.last - account.origin for account in self.births.values())
+        stored = sum(len(account.stored) for account in self.births.values())
+        pending = sum(account.pending for account in self.births.values())
         newest = next(reversed(self.births.values()), None)
         return {
-            "accounted": sum(account.last - account.origin for account in self.births.values()),
-            "missing": sum(gap.count for gap in gaps) - pending,
+            "accounted": accounted,
+            "missing": accounted - stored - pending,
             "pending": pending,
             "end": newest.last if newest is not None else 0,
             "birth": newest.birth & MAX_COUNT if newest is not None else 0,

@@ -19,10 +19,10 @@ from .aligned_time import AlignedTime, aligned_time
 from .chunk_table import ChunkTable, read_table
 from .clocks import Clocks
 from .column import Column, positions_of
-from .continuity import Gap
 from .errors import SegmentFormatError, StreamChangedError
 from .journal import JournalReading
 from .layout import SegmentHead
+from .reasons import Gap
 from .recorded_gaps import RecordedGap, Span, gaps_in, spans_of
 from .segment_reader import SegmentReader
 

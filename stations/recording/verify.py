@@ -17,9 +17,9 @@ from pipeline.errors import UNREADABLE
 from pipeline.reduction import scale_of
 from stations.sources.selfcheck import check_items
 
-from .continuity import Gap
 from .errors import JournalError, RecordingFolderError, SegmentFormatError
 from .journal import FILE_NAME, JournalReading, read_journal
+from .reasons import Gap
 from .report import BadItem, Report, StreamReport
 from .resume import rows_of, segments_of, told_gaps
 from .segment_reader import Chunk, SegmentReader

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from .continuity import UNKNOWN, Gap, explain, join_gaps
 from .journal import Event, JournalReading
 from .ranges import Ranges
+from .reasons import UNKNOWN, Gap, explain
 from .report import FoundGap
 from .session import MAX_LOSS_S
 
@@ -46,7 +46,7 @@ class BirthFound:
 def gaps_of(stream: str, birth: int, account: BirthFound, told: list[Gap], journal: JournalReading) -> list[FoundGap]:
     """Return what is missing of a stream and birth, each gap with its reason and why it cannot be accepted."""
     end = max([account.stored.end or account.origin, *(gap.end for gap in told)])
-    missing = join_gaps(explain(account.stored.holes(account.origin, end), told, UNKNOWN))
+    missing = explain(account.stored.holes(account.origin, end), told, UNKNOWN)
     noticed = {
         event.fields["first"]: event.wall_ns
         for event in journal.of_kind("gap")
