@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -39,7 +41,12 @@ class Zarr(Format):
         """Write everything but the items."""
         import zarr
 
-        root = zarr.open_group(path, mode="w", zarr_format=3)
+        with _settled():
+            self._begin(zarr.open_group(path, mode="w", zarr_format=3), selection, notes)
+        return ZarrSink(path)
+
+    @staticmethod
+    def _begin(root: Any, selection: Selection, notes: Notes) -> None:
         for name, stream in selection.streams.items():
             group = root.create_group(name, attributes=attributes(stream))
             group.create_array(
@@ -53,7 +60,6 @@ class Zarr(Format):
             text = np.frombuffer("\n".join(note.text for note in lines).encode(), np.uint8)
             made = root.create_array(name, shape=text.shape, dtype="u1", chunks=(CHUNK_BYTES,))
             made[:] = text
-        return ZarrSink(path)
 
     def resume(self, path: Path, selection: Selection, state: dict[str, Any]) -> Sink:
         """Open it again."""
@@ -88,7 +94,8 @@ class ZarrSink(Sink):
 
     def write(self, piece: Piece) -> None:
         """Decode, compress and store."""
-        self._root[f"{piece.name}/data"][piece.begin : piece.end] = piece.items()
+        with _settled():
+            self._root[f"{piece.name}/data"][piece.begin : piece.end] = piece.items()
 
     def checkpoint(self) -> dict[str, Any]:
         """Nothing is held back."""
@@ -99,6 +106,23 @@ class ZarrSink(Sink):
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+@contextmanager
+def _settled() -> Iterator[None]:
+    """Let zarr's other tasks end where one has failed: what it leaves lying about, asyncio complains of at exit."""
+    try:
+        yield
+    except OSError:
+        from zarr.core.sync import sync
+
+        sync(_rest())
+        raise
+
+
+async def _rest() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 def _open(path: Path, mode: Any) -> Any:
