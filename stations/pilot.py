@@ -34,24 +34,22 @@ from typing import Any, Final, Literal, NoReturn
 import msgspec
 
 from pipeline import DuplicateIdError, Message, PeerState, PipelineError, Receipt
-from pipeline.beginning import Since
 from pipeline.forward import Forwarder, ForwardReport
-from pipeline.forward_backfill import RATE_BYTES_S
 from pipeline.forward_feed import Origin
-from pipeline.ladder import FULL, Rung
 from pipeline.spool import Spool
 from pipeline.transport import Context
-from shm import Counters, RingObserver, SegmentNotFoundError, ShmError, clock_domain
+from shm import Counters
 
 from .child import Child, run_child
-from .conductor_effects import Handshake, StreamState
+from .conductor_effects import Handshake
 from .config.naming import TIME
 from .errors import StationError
-from .ledger import PilotAccount, Produced, Span
+from .ledger import PilotAccount
 from .lineage import Lineage
 from .own_recording import OwnRecording, look_at_rings
+from .pilot_config import Durable, PilotConfig
 from .pilot_listens import PilotListens
-from .standby import WAITED, Began, StartOrder
+from .pilot_streams import PilotStreams, produced
 from .station import Station
 from .taken import AddressGuard
 
@@ -69,66 +67,6 @@ log = logging.getLogger(__name__)
 State = Literal["idle", "standby", "running", "stopping"]
 
 
-class Durable(msgspec.Struct, frozen=True):
-    """What DURABLE says: ranges [first, end) that are synced in a recording, by stream and birth."""
-
-    run: str
-    streams: dict[str, dict[str, list[tuple[int, int]]]]
-    full: list[str] = []
-    """Streams of which its disk takes no more now."""
-
-    def ranges(self) -> dict[str, dict[int, list[tuple[int, int]]]]:
-        """Return the ranges by stream and birth, as a number."""
-        return {
-            stream: {int(birth, 16): runs for birth, runs in births.items()} for stream, births in self.streams.items()
-        }
-
-
-class StreamPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How one stream is forwarded."""
-
-    ring: str
-    """Full name of its ring."""
-    has_sensor: bool = True
-    """A sensor of this rig fills the ring; otherwise somebody else does."""
-    codec: str = "auto"
-    lossless: bool = True
-    seconds: float = 3.0
-    """How much the Terminal's ring retains."""
-    max_bytes_s: float | None = None
-    """What it may use of the link; None: as many as the link carries."""
-
-
-class PilotConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a Pilot's station is told when it is started."""
-
-    rig: str
-    id: str
-    terminal: str = "T"
-    parent: str = ""
-    """The Pilot above, through which messages go; empty: the Terminal."""
-    children: list[str] = []
-    """The Pilots below."""
-    forward: dict[str, str] = {}
-    """Address to which each further key goes on."""
-    shared: dict[str, Any] = {}
-    """What the HANDSHAKE says of the configuration."""
-    tell_s: float = 5.0
-    """The Terminal hears of the state at every change, and this often without one; 0: only then."""
-    listen_endpoint: str
-    push_endpoint: str
-    data_endpoint: str
-    spool: str = ""
-    """Folder for what the link cannot carry in time; empty: no spool."""
-    spool_bytes: int = 0
-    backfill_bytes_s: float = RATE_BYTES_S
-    recorder: str = ""
-    """Address of its own recorder; empty: it has none."""
-    output: str = ""
-    """Folder of what that records."""
-    streams: dict[str, StreamPlan] = {}
-
-
 class PilotStation(Station):
     """The station of an acquisition machine.
 
@@ -143,18 +81,12 @@ class PilotStation(Station):
         self.state: State = "idle"
         self._forwarder = forwarder
         self._boot = secrets.token_hex(8)
-        self._sensors: dict[str, Handshake] = {}
+        self._streams = PilotStreams(config.streams)
         self._lock = threading.Lock()
         self._run = ""
-        self._order: StartOrder | None = None
-        """Says from when on the run is recorded, and ..."""
-        self._since = Since(0)
-        """... when that was on this machine's clock."""
         self._began = time.monotonic()
-        self._rungs: dict[str, Rung] = {}
         self._is_told = True
         """Whether the station above, as it is now, knows of us."""
-        self._rings = {stream: plan.ring for stream, plan in config.streams.items()}
         self._own = (
             OwnRecording(self._ask_recorder, config.id, Path(config.output), config.streams)
             if config.recorder
@@ -170,8 +102,7 @@ class PilotStation(Station):
                 max_bytes_s=plan.max_bytes_s,
             )
         self._lineage = Lineage(self, config.children, config.forward, self._introduce_again)
-        sensors = [stream for stream, plan in config.streams.items() if plan.has_sensor]
-        asked = PilotListens(self, config.terminal, forwarder, sensors)
+        asked = PilotListens(self, config.terminal, forwarder, sorted(self._streams.with_sensor))
         super().__init__(
             config.id,
             {
@@ -198,8 +129,8 @@ class PilotStation(Station):
         Returns:
             Whether it was told now.
         """
-        wanted = {stream for stream, plan in self.config.streams.items() if plan.has_sensor}
-        missing = wanted - set(self._sensors) or (self._own is not None and not self._own.is_here)
+        awaited = self._streams.with_sensor - set(self._streams.sensors)
+        missing = awaited or (self._own is not None and not self._own.is_here)
         if self._is_told or (missing and time.monotonic() - self._began < GATHER_S):
             return False
         self._is_told = True
@@ -215,8 +146,8 @@ class PilotStation(Station):
                 self._own.met(sensor.boot)
             return
         with self._lock:
-            self._sensors[sensor.id] = sensor
-            if self.state == "running" or (self.state == "standby" and not self._is_held(sensor.id)):
+            self._streams.sensors[sensor.id] = sensor
+            if self.state == "running" or (self.state == "standby" and not self._streams.is_held(sensor.id)):
                 self.send(sensor.id, "START")
 
     def l_arm(self, _message: Message) -> dict[str, Any]:
@@ -227,11 +158,11 @@ class PilotStation(Station):
         with self._lock:
             if self.state != "standby":
                 was_running, self.state, self._run = self.state == "running", "standby", ""
-                self._take_order(None, 0)
-                for stream in self.config.streams:
+                self._streams.take_order(None, 0)
+                for stream in self._streams:
                     self._forwarder.watch(stream)
-                for sensor in self._sensors:
-                    if not self._is_held(sensor):
+                for sensor in self._streams.sensors:
+                    if not self._streams.is_held(sensor):
                         self.send(sensor, "START")
                     elif was_running:
                         self.send(sensor, "STOP")
@@ -247,14 +178,14 @@ class PilotStation(Station):
         is_resumed, run = bool(message.value.get("resume")), str(message.value.get("run", ""))
         with self._lock:
             if self.state != "running" or run != self._run:
-                self._take_order(None if is_resumed else message.value.get("order"), now_ns)
+                self._streams.take_order(None if is_resumed else message.value.get("order"), now_ns)
                 origins = self._record(message.value, resume=is_resumed)
                 self._run = run
-                for stream in self.config.streams:
-                    origin = origins.get(stream, self._origin(stream, is_resumed=is_resumed))
+                for stream in self._streams:
+                    origin: Origin = "resume" if is_resumed else origins.get(stream, self._streams.origin(stream))
                     self._forwarder.start(stream, origin, run=run)
                 self.state = "running"
-                for sensor in self._sensors:
+                for sensor in self._streams.sensors:
                     self.send(sensor, "START")
         return self.stream_states()
 
@@ -270,12 +201,12 @@ class PilotStation(Station):
                 self._run = run
                 with suppress(StationError, PipelineError):  # its account says that there is none
                     self._record(message.value or {}, resume=True)
-                for stream in self.config.streams:
+                for stream in self._streams:
                     self._forwarder.start(stream, "resume", run=self._run)
             self.state = "stopping"
         counts = self._stop_sensors()
-        ends = look_at_rings(self._rings) if self._own is not None else {}
-        for stream in self.config.streams:
+        ends = look_at_rings(self._streams.rings) if self._own is not None else {}
+        for stream in self._streams:
             count, seen = counts.get(stream), next(iter(ends.get(stream, {}).values()), None)
             self._forwarder.stop(stream, count["published"] if count else seen)
         with ThreadPoolExecutor(1, f"recording of {self.id}") as beside:
@@ -286,7 +217,7 @@ class PilotStation(Station):
             if self.state == "stopping":  # else another Terminal has begun a run meanwhile
                 self.state = "idle"
         streams = {
-            stream: _produced(report, counts.get(stream), kept.get(stream, {})) for stream, report in reports.items()
+            stream: produced(report, counts.get(stream), kept.get(stream, {})) for stream, report in reports.items()
         }
         account: dict[str, Any] = msgspec.to_builtins(PilotAccount(streams, recording.result() if recording else None))
         return account
@@ -313,36 +244,7 @@ class PilotStation(Station):
         return self._states(self._forwarder.state())
 
     def _states(self, reports: Mapping[str, ForwardReport]) -> dict[str, Any]:
-        return {
-            stream: msgspec.to_builtins(
-                StreamState(
-                    self._is_finite(stream),
-                    report.state == "finished",
-                    report.pending,
-                    self._missing(stream),
-                    self._began_at(stream, report),
-                )
-            )
-            for stream, report in reports.items()
-        }
-
-    def _take_order(self, value: Any, now_ns: int) -> None:
-        self._order = None if value is None else msgspec.convert(value, StartOrder)
-        if self._order is not None:
-            self._since = Since(self._order.since_ns(now_ns, clock_domain()))
-
-    def _origin(self, stream: str, *, is_resumed: bool) -> Origin:
-        if is_resumed:
-            return "resume"
-        return "now" if self._order is None or self._is_held(stream) else self._since
-
-    def _began_at(self, stream: str, report: ForwardReport) -> Began | None:
-        """Where a stream began, once an order was carried out."""
-        if self._order is None:
-            return None
-        if self._is_held(stream):
-            return Began(None, WAITED if self._order.from_s else "")
-        return self._order.began(report.beginning, self._since.time_ns)
+        return self._streams.states(reports, is_idle=self.state in ("idle", "standby"))
 
     def look(self) -> tuple[State, dict[str, Any]]:
         """Look at the streams, and return what the Terminal must hear of when it changes.
@@ -350,40 +252,16 @@ class PilotStation(Station):
         Of what is pending that is only whether there is any.
         """
         reports = self._forwarder.state()
-        self._tell_ladders(reports)
+        for change in self._streams.ladder_changes(reports):
+            self.push(f"_{self.config.terminal}", "EVENT", change)
         states = self._states(reports)
         return self.state, {stream: {**told, "pending": told["pending"] > 0} for stream, told in states.items()}
-
-    def _tell_ladders(self, reports: Mapping[str, ForwardReport]) -> None:
-        """Tell the Terminal's agent, for the journal, when a stream begins to be thinned out, more, or less."""
-        for stream, report in reports.items():
-            rung = report.rung
-            if rung != self._rungs.get(stream, FULL):
-                self._rungs[stream] = rung
-                what = {"rung": rung.name, "one_of": rung.one_of, "scale": rung.scale}
-                told = {"kind": "ladder", "stream": stream, **what, "at": report.sent}
-                self.push(f"_{self.config.terminal}", "EVENT", told)
 
     def tell_state(self, *, repeat: bool = True) -> None:
         """Tell the Terminal where everything stands; confirmed, unless it is only a sign of life."""
         self.push(
             self.config.terminal, "STATE", value={"state": self.state, "streams": self.stream_states()}, repeat=repeat
         )
-
-    def _missing(self, stream: str) -> str:
-        """Why a stream could not begin now; of one that runs, nothing."""
-        plan = self.config.streams[stream]
-        if self.state not in ("idle", "standby"):
-            return ""
-        if plan.has_sensor:
-            return "" if stream in self._sensors else "its sensor has not come up"
-        try:
-            with RingObserver.attach(plan.ring) as ring:
-                return "" if ring.writer_alive else f"nobody writes its ring ({plan.ring})"
-        except SegmentNotFoundError:
-            return f"its ring does not exist ({plan.ring})"
-        except ShmError as error:
-            return str(error)
 
     def _record(self, told: Mapping[str, Any], *, resume: bool) -> dict[str, int]:
         """Begin the Pilot's own recording; return where the run begins in the rings that are there.
@@ -396,8 +274,7 @@ class PilotStation(Station):
         if resume:
             self._own.start(name, {}, resume=True)
             return {}
-        since = {} if self._order is None else {s: self._since.time_ns for s in self._rings if not self._is_held(s)}
-        origins = look_at_rings(self._rings, since)
+        origins = look_at_rings(self._streams.rings, self._streams.ordered_since())
         directory = self._own.start(name, origins, resume=False)
         said = {"kind": "pilot_recording", "name": self.id, "directory": str(directory)}
         self.push(f"_{self.config.terminal}", "EVENT", said)
@@ -407,20 +284,8 @@ class PilotStation(Station):
     def _ask_recorder(self, key: str, value: Any, timeout_s: float) -> Any:
         return self.request(self.config.recorder, key, value, timeout_s=timeout_s)
 
-    def _is_finite(self, stream: str) -> bool:
-        return bool(self._told(stream).get("finite"))
-
-    def _is_held(self, stream: str) -> bool:
-        """Whether its source, one that can wait or that ends, does not begin before there is a recording."""
-        return self._is_finite(stream) or bool(self._told(stream).get("can_wait"))
-
-    def _told(self, stream: str) -> dict[str, Any]:
-        """Return what its sensor has said of a stream."""
-        sensor = self._sensors.get(stream)
-        return sensor.streams.get(stream, {}) if sensor is not None else {}
-
     def _stop_sensors(self) -> dict[str, dict[str, Any]]:
-        receipts: dict[str, Receipt] = {sensor: self.send(sensor, "STOP") for sensor in self._sensors}
+        receipts: dict[str, Receipt] = {sensor: self.send(sensor, "STOP") for sensor in self._streams.sensors}
         deadline = time.monotonic() + SENSOR_S
         answers: dict[str, dict[str, Any]] = {}
         for sensor, receipt in receipts.items():
@@ -449,20 +314,6 @@ class PilotStation(Station):
 
     def _introduce_again(self) -> None:
         self._is_told = False
-
-
-def _produced(
-    report: ForwardReport, count: dict[str, Any] | None, kept: Mapping[int, list[tuple[int, int]]]
-) -> Produced:
-    births = {}
-    held = {f"{birth:016x}": runs for birth, runs in kept.items()}
-    if report.birth is not None and report.origin is not None:
-        end = count["published"] if count else report.sent
-        births[f"{report.birth:016x}"] = Span(report.origin, max(end, report.origin))
-    if count is None:
-        return Produced(births, pending=report.pending, kept=held)
-    counted, problem = count["base"] + count["counted"], count.get("problem", "")
-    return Produced(births, count["published"], counted, report.pending, problem, held)
 
 
 def be_pilot(child: Child, config: PilotConfig) -> None:

@@ -16,7 +16,7 @@ from .config import Rig, StreamSection
 from .config.rig import RECORDER
 from .errors import MissingExtraError
 from .free_ports import free_ports
-from .pilot import PilotConfig, StreamPlan
+from .pilot_config import PilotConfig, StreamPlan
 from .riglock import Announcement
 from .sensor import SensorConfig
 from .supervisor import ChildSpec
