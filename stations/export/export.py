@@ -12,7 +12,7 @@ from typing import Any
 
 from stations.errors import StationError
 from stations.recording import Recording
-from stations.recording.segment import why_of
+from stations.recording.growing_file import why_of
 
 from .errors import ExportError
 from .format import Format, Sink, checksum_of_lines, digest_of

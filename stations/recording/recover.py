@@ -18,11 +18,12 @@ from stations.folders import sync_folder
 
 from . import layout
 from .errors import RecordingFolderError, SegmentFormatError
+from .growing_file import HIDDEN
 from .reserve import FILE_NAME as RESERVE
 from .resume import open_file_of, rows_of, segments_of
 from .rows_reader import RowsReader
 from .rows_segment import copy_rows
-from .segment import HIDDEN, create_datasets
+from .segment import create_datasets
 from .segment_reader import SegmentReader, is_empty
 
 

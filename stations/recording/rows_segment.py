@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import h5py
 import numpy as np
 
 from . import layout, rows_layout
-from .errors import DiskError, SegmentFormatError, SegmentFullError
+from .errors import SegmentFullError
+from .growing_file import GrowingFile, extend
 from .rows_layout import RowsHead, crc_of
 from .rows_reader import RowsReader
-from .segment import HDF5_ERRORS, HIDDEN, let_go, why_of
 
 PENDING_BYTES: Final = 8 * 1024 * 1024
 """So much is written before the next flush, whatever its time."""
 
 
-class RowsFile:
+class RowsFile(GrowingFile):
     """Writes the rows of one key; belongs to one thread.
 
     Args:
@@ -31,22 +31,11 @@ class RowsFile:
     """
 
     def __init__(self, path: Path, head: RowsHead) -> None:
-        self.path = path
         self.head = head
-        self.items = 0
-        self.is_full = False
         self._rows: list[tuple[int, int, int, int, int, int]] = []
         self._values: list[bytes] = []
         self._pending = 0
-        self.bytes = 0
-        self.began_ns = 0
-        try:
-            self._create()
-        except HDF5_ERRORS as error:
-            path.with_name(HIDDEN.format(path.name)).unlink(missing_ok=True)
-            raise DiskError(f"{path}: cannot create the file: {why_of(error)}") from error
-        # A descriptor of our own: it outlives the file object, so that a worker can sync what was closed.
-        self.fd = os.dup(self._file.id.get_vfd_handle())
+        super().__init__(path, head.first)
 
     @property
     def end(self) -> int:
@@ -77,67 +66,27 @@ class RowsFile:
         """Return which sequences are stored; each row follows the one before."""
         return [(self.head.first, self.end)]
 
-    def flush(self) -> int:
-        """Make every row visible to other readers; return the sequence after the last.
-
-        Values come before rows: whoever sees a row finds its bytes.
-
-        Raises:
-            DiskError: the disk did not take it.
-        """
-        try:
-            if self._rows:
-                extend(self._value_bytes, np.frombuffer(b"".join(self._values), np.uint8))
-                self._value_bytes.id.flush()
-                extend(self._table, np.array(self._rows, rows_layout.ROW))
-                self._table.id.flush()
-                self._rows.clear()
-                self._values.clear()
-                self._pending = 0
-        except HDF5_ERRORS as error:
-            raise DiskError(f"{self.path}: flush failed: {why_of(error)}") from error
-        return self.end
-
-    def close(self) -> None:
-        """Flush and close; the file then opens plainly.  `fd` stays open for a last sync."""
-        if self._file:
-            self.flush()
-            try:
-                self._file.flush()  # what fails, fails here, where it can be let go
-                self._file.close()
-            except HDF5_ERRORS as error:
-                raise DiskError(f"{self.path}: close failed: {why_of(error)}") from error
-
-    def abandon(self) -> int:
-        """Close what can be closed after the disk failed; return the sequence after the last row the file kept."""
-        let_go(self._file)
-        try:
-            with RowsReader(self.path) as kept:
-                return kept.end
-        except SegmentFormatError:
-            return self.head.first
-
-    def __repr__(self) -> str:
-        state = "open" if self._file else "closed"
-        return f"<RowsFile {self.path.name} [{self.head.first}, {self.end}) {state}>"
-
-    def _create(self) -> None:
-        # A file appears under its name when it can be read: whoever is killed before leaves a hidden one.
-        if self.path.exists():
-            raise FileExistsError(f"exists already: {self.path}")
+    def _create(self) -> h5py.File:
         self.path.parent.mkdir(exist_ok=True)
-        hidden = self.path.with_name(HIDDEN.format(self.path.name))
-        self._file = h5py.File(hidden, "w", libver=layout.LIBVER)
-        self._table, self._value_bytes = create_datasets(self._file, self.head)
-        self._file.swmr_mode = True
-        hidden.rename(self.path)
+        return super()._create()
 
+    def _lay_out(self, file: h5py.File) -> None:
+        self._table, self._value_bytes = create_datasets(file, self.head)
 
-def extend(dataset: h5py.Dataset, rows: np.ndarray[Any, Any]) -> None:
-    """Append to a dataset of one dimension."""
-    length = dataset.shape[0]
-    dataset.resize(length + len(rows), axis=0)
-    dataset[length:] = rows
+    def _write(self) -> None:
+        # Values come before rows: whoever sees a row finds its bytes.
+        if self._rows:
+            extend(self._value_bytes, np.frombuffer(b"".join(self._values), np.uint8))
+            self._value_bytes.id.flush()
+            extend(self._table, np.array(self._rows, rows_layout.ROW))
+            self._table.id.flush()
+            self._rows.clear()
+            self._values.clear()
+            self._pending = 0
+
+    def _kept(self) -> int:
+        with RowsReader(self.path) as kept:
+            return kept.end
 
 
 def create_datasets(file: h5py.File, head: RowsHead) -> tuple[h5py.Dataset, h5py.Dataset]:

@@ -7,9 +7,7 @@ tables, and readers trim to the shortest.
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,21 +18,18 @@ from pipeline.block import Block
 from pipeline.stream_spec import dtype_of_json
 
 from . import layout
-from .errors import DiskError, SegmentFormatError, SegmentFullError
+from .errors import DiskError, SegmentFullError
+from .growing_file import HDF5_ERRORS, GrowingFile, extend, why_of
 from .layout import SegmentHead
 from .segment_reader import SegmentReader
 
 RAW: Final = "raw"
-HDF5_ERRORS: Final = (OSError, RuntimeError, ValueError)
-"""What h5py raises when HDF5 fails, by the kind of call."""
-HIDDEN: Final = ".{}.new"
-"""Name of a file that is not ready yet."""
 
 
-class SegmentFile:
+class SegmentFile(GrowingFile):
     """Writes one segment; belongs to one thread.
 
-    The file is created and never reopened for writing.  A short block is the last one: HDF5 chunks lie on a grid.
+    A short block is the last one: HDF5 chunks lie on a grid.
     Where each item has its sequence beside it, blocks may be missing between others; elsewhere each follows the last.
 
     Args:
@@ -46,25 +41,18 @@ class SegmentFile:
     """
 
     def __init__(self, path: Path, head: SegmentHead) -> None:
-        self.path = path
         self.head = head
-        self.items = 0
-        self.bytes = 0
-        self.began_ns = 0
-        self.is_full = False
-        self.end = head.first
-        """The sequence after the last stored item."""
+        self._end = head.first
         self._runs: list[tuple[int, int]] = []
         self._rows: list[tuple[Any, ...]] = []
         self._sequences: list[np.ndarray[Any, np.dtype[np.uint64]]] = []
         self._times: list[np.ndarray[Any, np.dtype[np.int64]]] = []
-        try:
-            self._create()
-        except HDF5_ERRORS as error:
-            path.with_name(HIDDEN.format(path.name)).unlink(missing_ok=True)
-            raise DiskError(f"{path}: cannot create the segment: {why_of(error)}") from error
-        # A descriptor of our own: it outlives the file object, so that a worker can sync what was closed.
-        self.fd = os.dup(self._file.id.get_vfd_handle())
+        super().__init__(path, head.first)
+
+    @property
+    def end(self) -> int:
+        """The sequence after the last stored item."""
+        return self._end
 
     def can_follow(self, first: int) -> bool:
         """Tell whether a block that begins at a sequence may be the next."""
@@ -107,7 +95,7 @@ class SegmentFile:
         self.began_ns = self.began_ns if self.items else header.time_ns
         self.bytes += header.payload_bytes
         self.items += header.count
-        self.end = header.end
+        self._end = header.end
         self.is_full = header.count < self.head.block_items
 
     def take_runs(self) -> list[tuple[int, int]]:
@@ -115,60 +103,23 @@ class SegmentFile:
         runs, self._runs = self._runs, self._runs[-1:]
         return runs
 
-    def flush(self) -> int:
-        """Make everything appended visible to other readers; return the sequence after it.
-
-        The tables come before `data`: whoever sees an item in the longest of them finds it whole in all of them or
-        trims it away.
-
-        Raises:
-            DiskError: the disk did not take it.
-        """
-        try:
-            if self._rows:
-                self._write_rows()
-            for dataset in self._tables.values():
-                dataset.id.flush()
-            self._data.id.flush()
-        except HDF5_ERRORS as error:
-            raise DiskError(f"{self.path}: flush failed: {why_of(error)}") from error
-        return self.end
-
-    def close(self) -> None:
-        """Flush and close; the file then opens plainly.  `fd` stays open for a last sync."""
-        if self._file:
-            self.flush()
-            try:
-                self._file.flush()  # what fails, fails here, where it can be let go
-                self._file.close()
-            except HDF5_ERRORS as error:
-                raise DiskError(f"{self.path}: close failed: {why_of(error)}") from error
-
-    def abandon(self) -> int:
-        """Close what can be closed after the disk failed; return the sequence after the last item the file kept."""
-        let_go(self._file)
-        self.is_full = True
-        try:
-            with SegmentReader(self.path) as kept:
-                return kept.end
-        except SegmentFormatError:
-            return self.head.first
-
-    def __repr__(self) -> str:
-        state = "open" if self._file else "closed"
-        return f"<SegmentFile {self.path.name} [{self.head.first}, {self.end}) {state}>"
-
-    def _create(self) -> None:
-        # A file appears under its name when it can be read: whoever is killed before leaves a hidden one.
-        if self.path.exists():
-            raise FileExistsError(f"exists already: {self.path}")
-        hidden = self.path.with_name(HIDDEN.format(self.path.name))
-        self._file = h5py.File(hidden, "w", libver=layout.LIBVER)
-        self._data, tables = create_datasets(self._file, self.head)
+    def _lay_out(self, file: h5py.File) -> None:
+        self._data, tables = create_datasets(file, self.head)
         self._tables = {table.name.removeprefix("/"): table for table in tables}
-        self._file.attrs.update(self.head.to_attributes())
-        self._file.swmr_mode = True
-        hidden.rename(self.path)
+        file.attrs.update(self.head.to_attributes())
+
+    def _write(self) -> None:
+        # The tables come before `data`: whoever sees an item in the longest of them finds it whole in all of them or
+        # trims it away.
+        if self._rows:
+            self._write_rows()
+        for dataset in self._tables.values():
+            dataset.id.flush()
+        self._data.id.flush()
+
+    def _kept(self) -> int:
+        with SegmentReader(self.path) as kept:
+            return kept.end
 
     def _note(self, first: int, end: int) -> None:
         if self._runs and self._runs[-1][1] == first:
@@ -178,31 +129,12 @@ class SegmentFile:
 
     def _write_rows(self) -> None:
         if self.head.per_item:
-            _extend(self._tables[layout.SEQ], np.concatenate(self._sequences))
-            _extend(self._tables[layout.TIME], np.concatenate(self._times))
+            extend(self._tables[layout.SEQ], np.concatenate(self._sequences))
+            extend(self._tables[layout.TIME], np.concatenate(self._times))
             self._sequences.clear()
             self._times.clear()
-        _extend(self._tables[layout.BLOCKS], layout.checked(np.array(self._rows, layout.UNCHECKED_ROW)))
+        extend(self._tables[layout.BLOCKS], layout.checked(np.array(self._rows, layout.UNCHECKED_ROW)))
         self._rows.clear()
-
-
-def let_go(file: h5py.File) -> None:
-    """Close a file whose disk failed as it is on the disk, as a killed process leaves it.
-
-    HDF5 (2.0) crashes the process after a close that failed.  Its last words therefore go into memory.
-    """
-    with contextlib.suppress(*HDF5_ERRORS):
-        handle = file.id.get_vfd_handle()
-        memory = os.memfd_create("let-go")
-        os.dup2(memory, handle, inheritable=False)
-        os.close(memory)
-        file.close()
-
-
-def _extend(dataset: h5py.Dataset, rows: np.ndarray[Any, Any]) -> None:
-    length = dataset.shape[0]
-    dataset.resize(length + len(rows), axis=0)
-    dataset[length:] = rows
 
 
 def create_datasets(file: h5py.File, head: SegmentHead) -> tuple[h5py.Dataset, list[h5py.Dataset]]:
@@ -227,9 +159,3 @@ def create_datasets(file: h5py.File, head: SegmentHead) -> tuple[h5py.Dataset, l
     return data, [
         file.create_dataset(name, shape=(0,), maxshape=(None,), dtype=row, chunks=(rows,)) for name, row, rows in tables
     ]
-
-
-def why_of(error: BaseException) -> str:
-    """Return HDF5's many lines as the system's one."""
-    number = getattr(error, "errno", None)
-    return os.strerror(number) if number else str(error).partition("\n")[0]
