@@ -23,10 +23,8 @@ from typing import Any, Final
 
 import msgspec
 
-from .coherence import compare, published_side, stored_side
 from .conductor_effects import Effect, Finished, Handshake, Key, Note, Phase, Send, StreamState
-from .ledger import PilotAccount, PilotRecording, Produced, RecordingAccount, Stored, account
-from .rows_ring import PREFIX
+from .run_account import RunAccount
 from .standby import Began, OrderStamp, RecordOrder, StartOrder
 
 STOP_S: Final = 20.0
@@ -98,11 +96,8 @@ class Conductor:
         self._order_fields: dict[str, Any] = {}
         self._began: dict[str, Began] = {}
         self._states: dict[str, StreamState] = {}
-        self._produced: dict[str, Produced] = {}
-        self._stored: dict[str, dict[str, Stored]] = {}
-        self._recordings: dict[str, PilotRecording] = {}
         self._records_streams = records_streams
-        self._deaths: list[str] = []
+        self._account = RunAccount(self._streams, records_streams=records_streams)
         self._recorded_before = False
         self._forwarded_before: set[str] = set()
         self._gave_up_pilots = False
@@ -156,7 +151,7 @@ class Conductor:
     def on_streams(self, states: Mapping[str, StreamState], now: float) -> list[Effect]:
         """A Pilot told how far its streams are."""
         self._states.update(states)
-        self._note_pending({stream: state.pending for stream, state in states.items()})
+        self._account.note_pending({stream: state.pending for stream, state in states.items()})
         finite = [state for state in self._states.values() if state.finite]
         if self.phase == "running" and finite and all(state.finished for state in finite) and self._all_known():
             return self.stop("every finite source ended", now)
@@ -169,7 +164,7 @@ class Conductor:
 
     def on_death(self, name: str, **fields: Any) -> list[Effect]:
         """A process of the rig died."""
-        self._deaths.append(name)
+        self._account.deaths.append(name)
         member = self._members.get(name)
         if member is not None:
             member.here, member.asked = False, None
@@ -189,7 +184,7 @@ class Conductor:
         self._order_fields = msgspec.to_builtins(order) | msgspec.to_builtins(stamp)
         self._duration_s = self._duration_s if order.duration_s is None else order.duration_s
         self._start = {**self._start, **where}
-        self._deaths.clear()  # they explain nothing of what comes
+        self._account.deaths.clear()  # they explain nothing of what comes
         return self._advance(now)
 
     @property
@@ -341,18 +336,12 @@ class Conductor:
     @property
     def pending(self) -> dict[str, int]:
         """Items in the pilots' spools, by stream."""
-        return {stream: produced.pending for stream, produced in self._produced.items() if produced.pending}
+        return self._account.pending
 
     @property
     def _awaited(self) -> dict[str, int]:
         """Those of them that can come now."""
         return {stream: items for stream, items in self.pending.items() if stream not in self._full}
-
-    def _note_pending(self, pending: Mapping[str, int]) -> None:
-        """Take how much is in the spools now; before its STOP was answered a Pilot's account is not known."""
-        for stream, items in pending.items():
-            if stream in self._produced:
-                self._produced[stream] = msgspec.structs.replace(self._produced[stream], pending=items)
 
     def _begin_draining(self, now: float) -> list[Effect]:
         if self._drain_until is not None and now >= self._drain_until:
@@ -378,8 +367,7 @@ class Conductor:
         if key == "START":
             pilots = {pilot: list(streams) for pilot, streams in recorded.items()}
             return {**self._start, "streams": streams, "pilots": pilots, "resume": self._recorded_before}
-        kept = {stream: produced.kept for stream, produced in self._produced.items() if produced.kept}
-        return {"streams": streams, "timeout_s": STOP_S / 2, "kept": kept}
+        return {"streams": streams, "timeout_s": STOP_S / 2, "kept": self._account.kept}
 
     def _pilots_answered(self, key: Key) -> bool:
         return all(key in self._members[pilot].answered for pilot in self._streams)
@@ -390,48 +378,13 @@ class Conductor:
     def _all_known(self) -> bool:
         return set(self._states) >= set(self.streams)
 
-    def _coherence(self) -> Note:
-        """Compare what the Pilots say they published with what the recorder says it stored."""
-        published = {stream: published_side(produced) for stream, produced in self._produced.items()}
-        stored = {stream: stored_side(births) for stream, births in self._stored.items()}
-        return Note("cohere", {"streams": compare(published, {s: stored[s] for s in stored if s in self.streams})})
-
     def _take_account(self, sender: str, value: Any) -> None:
         if sender == self._recorder:
-            births = {stream: row["births"] for stream, row in value.items()}
-            self._stored = msgspec.convert(births, dict[str, dict[str, Stored]])
-            rows = {stream: row["produced"] for stream, row in value.items() if "produced" in row}
-            self._produced |= msgspec.convert(rows, dict[str, Produced])
+            self._account.hear_recorder(value)
         else:
-            told = msgspec.convert(value, PilotAccount)
-            self._produced |= told.streams
-            if told.recording is not None:
-                self._recordings[sender] = told.recording
+            self._account.hear_pilot(sender, value)
 
     def _finish(self) -> list[Effect]:
         self.phase = "done"
         self._deadline = None
-        if not self._has_begun:
-            return [Finished({})]
-        if not self._records_streams:
-            for recording in self._recordings.values():
-                self._stored |= recording.streams
-        accounts = {
-            stream: account(self._produced.get(stream), self._stored.get(stream, {}), deaths=self._deaths)
-            for stream in (*self.streams, *sorted(name for name in self._produced if name.startswith(PREFIX)))
-        }
-        waiting = {stream: row.pending for stream, row in accounts.items() if stream in self._full and row.pending}
-        notes = [Note("disk_pending", {"streams": waiting})] if waiting else []
-        recordings = {pilot: self._balanced(pilot, recording) for pilot, recording in self._recordings.items()}
-        told = [Note("recorded", {"name": pilot, **msgspec.to_builtins(own)}) for pilot, own in recordings.items()]
-        ledger = Note("ledger", {"streams": msgspec.to_builtins(accounts)})
-        return [self._coherence(), *told, ledger, *notes, Finished(accounts, recordings)]
-
-    def _balanced(self, pilot: str, recording: PilotRecording) -> RecordingAccount:
-        """Balance what a Pilot recorded itself: of that nothing waits in a spool."""
-        accounts = {}
-        for stream in self._streams[pilot]:
-            produced = self._produced.get(stream)
-            own = msgspec.structs.replace(produced, pending=0) if produced is not None else None
-            accounts[stream] = account(own, recording.streams.get(stream, {}), deaths=self._deaths)
-        return RecordingAccount(recording.directory, accounts, recording.problem)
+        return self._account.balance(self._full) if self._has_begun else [Finished({})]
