@@ -66,6 +66,19 @@ class Terminal:
         return [(item, item + 1) for item in sorted(self.recorded)]
 
 
+def begun_pass(run: SpoolRun) -> tuple[Backfill, Terminal, Refill]:
+    """Return a pass whose first block is on the wire, its Terminal, and the block."""
+    machine, terminal = Backfill(run), Terminal()
+    machine.link(True)
+    opening = machine.step(0.0)
+    assert isinstance(opening, Open)
+    machine.opened(terminal.opened(opening))
+    first = machine.step(0.0)
+    assert isinstance(first, Refill)
+    machine.done(first)
+    return machine, terminal, first
+
+
 def run_pass(machine: Backfill, terminal: Terminal, now: float) -> float:
     """Run until nothing more is to be done at this time, QUIET_S later included; return the time then."""
     for time in (now, now + QUIET_S):
@@ -102,15 +115,7 @@ def test_holes_between_records_went_by_the_live_stream(tmp_path: Path) -> None:
 def test_a_pass_ends_only_when_nothing_more_is_spooled(tmp_path: Path) -> None:
     """What is spooled while a pass runs goes with it."""
     with closing(open_spool(tmp_path)) as spool:
-        run = spool_blocks(spool, [0])
-        machine, terminal = Backfill(run), Terminal()
-        machine.link(True)
-        opening = machine.step(0.0)
-        assert isinstance(opening, Open)
-        machine.opened(terminal.opened(opening))
-        first = machine.step(0.0)
-        assert isinstance(first, Refill)
-        machine.done(first)
+        machine, *_ = begun_pass(spool_blocks(spool, [0]))
         assert machine.step(0.0) is None
         spool_blocks(spool, [4])
         second = machine.step(QUIET_S)
@@ -225,15 +230,7 @@ def test_every_item_is_recorded_whatever_dies(data: st.DataObject) -> None:
 def test_while_the_recording_takes_nothing_nothing_is_sent(tmp_path: Path) -> None:
     """A pass that runs is ended; as soon as the disk takes it again everything comes, from the beginning."""
     with closing(open_spool(tmp_path)) as spool:
-        run = spool_blocks(spool, [0, 4, 8])
-        machine, terminal = Backfill(run), Terminal()
-        machine.link(True)
-        opening = machine.step(0.0)
-        assert isinstance(opening, Open)
-        machine.opened(terminal.opened(opening))
-        first = machine.step(0.0)
-        assert isinstance(first, Refill)
-        machine.done(first)
+        machine, terminal, first = begun_pass(spool_blocks(spool, [0, 4, 8]))
         terminal.take(first)
         machine.hold(0.1, is_full=True)
         end = machine.step(0.1)

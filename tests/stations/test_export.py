@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.exports import CAM, EPHYS, GREY, HOST, end_zarr_threads, record
+from support.exports import CAM, EPHYS, GREY, HOST, end_zarr_threads, record, recording
 from support.recordings import spoil
 
 from stations.errors import MissingExtraError
@@ -42,15 +42,7 @@ def progress(what, done, total):
 export(Path(sys.argv[1]), sys.argv[2], progress=progress, checkpoint_s=0)
 """
 
-__all__ = ["end_zarr_threads"]
-
-
-@pytest.fixture(scope="module")
-def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four streams, two births, gaps, items that came late."""
-    folder = tmp_path_factory.mktemp("recordings") / "rec"
-    record(folder)
-    return folder
+__all__ = ["end_zarr_threads", "recording"]
 
 
 def content(path: Path) -> dict[str, bytes]:

@@ -11,7 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from support.exports import CAM, EPHYS, GREY, HOST, end_zarr_threads, record
+from support.exports import CAM, EPHYS, GREY, HOST, end_zarr_threads, recording
 from support.recordings import MadeStream
 
 from stations.export import export
@@ -21,15 +21,7 @@ from stations.sources.wav import WavSource
 STREAMS = (CAM, GREY, EPHYS, HOST)
 ROWS = 4
 
-__all__ = ["end_zarr_threads"]
-
-
-@pytest.fixture(scope="module")
-def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four streams, two births, gaps, items that came late, rows of messages."""
-    folder = tmp_path_factory.mktemp("recordings") / "rec"
-    record(folder)
-    return folder
+__all__ = ["end_zarr_threads", "recording"]
 
 
 def exported(recording: Path, folder: Path, name: str) -> Path:

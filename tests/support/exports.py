@@ -29,6 +29,14 @@ def end_zarr_threads() -> Iterator[None]:
         cleanup_resources()
 
 
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four streams, two births, gaps, items that came late, rows of messages."""
+    folder = tmp_path_factory.mktemp("recordings") / "rec"
+    record(folder)
+    return folder
+
+
 def made_streams(birth: int) -> dict[str, MadeStream]:
     """Return colour and grey images, fast samples, and irregular floats."""
     return {
