@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import queue
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -71,6 +71,8 @@ class TerminalAgent:
         self.recordings: dict[str, RecordingAccount] = {}
         """What pilots recorded themselves, once the run is over."""
         self.events: list[Note] = []
+        self.values: Counter[str] = Counter()
+        """How many DATA and CONTINUOUS have come."""
         self._directory = directory
         self._claim = claim
         self._ordered: Future[dict[str, Any]] | None = None
@@ -84,8 +86,6 @@ class TerminalAgent:
         self._unwritten: deque[dict[str, Any]] = deque(maxlen=MOST_LATE)
         self._journal: Journal | None = None
         self._is_stuck = False
-        self.newest: dict[str, Message] = {}
-        """The newest DATA or CONTINUOUS of each sender."""
         listens: Listens = {
             "HANDSHAKE": self.l_handshake,
             "STATE": self.l_state,
@@ -172,8 +172,8 @@ class TerminalAgent:
         self._work.put(lambda: self.conductor.stop(f"{by or message.sender} said STOPALL", time.monotonic()))
 
     def l_data(self, message: Message) -> None:
-        """A value that was recorded arrived."""
-        self.newest[str(message.sender)] = message
+        """A value that was recorded arrived: it is counted, and is in the recording."""
+        self.values[str(message.key)] += 1
 
     def close(self) -> None:
         """Leave; what is not in the journal yet is written."""

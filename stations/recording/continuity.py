@@ -24,8 +24,8 @@ class BirthAccount:
     origin: int
     stored: Ranges = field(default_factory=Ranges)
     told: Reasons = field(default_factory=Reasons)
-    spooled: Ranges = field(default_factory=Ranges)
-    """What was in a spool, as far as anybody told: the only items that may be pending."""
+    _pending: Ranges = field(default_factory=Ranges)
+    """What is missing and in a spool."""
     end: int = -1
     """The sequence after the last item that is accounted for, stored or missing."""
     is_guessed: bool = False
@@ -66,17 +66,17 @@ class BirthAccount:
         """Note reasons of what is missing."""
         for gap in gaps:
             self.told.tell(gap)
-            if gap.reason == SPOOLED:
-                self.spooled.add(gap.first, gap.end)
+            self._see_what_is_pending(gap.first, gap.end)
 
     def store(self, first: int, count: int) -> None:
         """Account for items that are now in a file, and were in none."""
-        self.stored.add(first, first + count)
+        self.fill(first, count)
         self.end = max(self.end, first + count)
 
     def fill(self, first: int, count: int) -> None:
         """Account for items that came late; where the live stream stands does not change."""
         self.stored.add(first, first + count)
+        self._pending.remove(first, first + count)
 
     def fresh(self, first: int, end: int) -> list[tuple[int, int]]:
         """Return the runs of ``[first, end)`` that belong to the recording and are in no file yet."""
@@ -96,7 +96,7 @@ class BirthAccount:
     @property
     def pending(self) -> int:
         """How many of the missing items are in a spool, and may come."""
-        return sum(gap.count for run in self.spooled for gap in self._why(*run) if gap.reason == SPOOLED)
+        return len(self._pending)
 
     @property
     def last(self) -> int:
@@ -105,13 +105,19 @@ class BirthAccount:
 
     def take_back(self, first: int, end: int, reason: str) -> int:
         """Count what was stored of ``[first, end)`` as missing; return how many items that were."""
-        taken = end - first - sum(b - a for a, b in self.stored.holes(first, end)) if first < end else 0
-        outside = [(a, min(b, first)) for a, b in self.stored if a < first]
-        outside += [(max(a, end), b) for a, b in self.stored if b > end]
-        self.stored = Ranges(outside)
+        before = len(self.stored)
+        self.stored.remove(first, end)
+        taken = before - len(self.stored)
+        self._see_what_is_pending(first, end)
         if taken:
             self.hear([Gap(first, end - first, reason)])
         return taken
+
+    def _see_what_is_pending(self, first: int, end: int) -> None:
+        self._pending.remove(first, end)
+        for gap in self._why(first, end):
+            if gap.reason == SPOOLED:
+                self._pending.add(gap.first, gap.end)
 
     def _guessed(self, first: int, end: int) -> list[Gap]:
         """Return what of ``[first, end)`` is missing without a reason that somebody told."""

@@ -50,9 +50,30 @@ class Ranges:
             found.append((first, end))
         return found
 
-    def newest(self, most: int) -> list[tuple[int, int]]:
-        """Return the last `most` runs, or all if they are fewer."""
-        return list(zip(self._firsts[-most:], self._ends[-most:], strict=True))
+    def remove(self, first: int, end: int) -> None:
+        """Take ``[first, end)`` out."""
+        low, high = bisect_right(self._ends, first), bisect_left(self._firsts, end)
+        if first >= end or low >= high:
+            return
+        runs = list(zip(self._firsts[low:high], self._ends[low:high], strict=True))
+        rest = [(f, min(e, first)) for f, e in runs if f < first] + [(max(f, end), e) for f, e in runs if e > end]
+        self._count -= sum(e - f for f, e in runs) - sum(e - f for f, e in rest)
+        self._firsts[low:high] = [f for f, _ in rest]
+        self._ends[low:high] = [e for _, e in rest]
+
+    def runs(self, begin: int, end: int | None = None) -> list[tuple[int, int]]:
+        """Return some runs, from one index to another, as a slice does."""
+        return list(zip(self._firsts[begin:end], self._ends[begin:end], strict=True))
+
+    def around(self, sequence: int) -> tuple[int, int]:
+        """Return the run that a sequence of the set is in."""
+        at = bisect_right(self._firsts, sequence) - 1
+        return self._firsts[at], self._ends[at]
+
+    @property
+    def run_count(self) -> int:
+        """How many runs it takes."""
+        return len(self._firsts)
 
     @property
     def end(self) -> int | None:

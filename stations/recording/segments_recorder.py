@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,8 @@ from .segment_lane import File, SegmentLane, Synced, sync_file
 FIRST_PART: Final = 0
 ROOM_BYTES: Final = 32 * 1024 * 1024
 """A disk that failed is tried again when it has so much more room than when it did."""
+MOST_GROWN: Final = 1024
+"""Runs that are remembered for who asks what came to the disk; most of a recording that is resumed did long ago."""
 log = logging.getLogger(__name__)
 
 
@@ -77,6 +79,7 @@ class SegmentsRecorder(Generic[File]):
         self._synced = Synced()
         self._durable: defaultdict[int, Ranges] = defaultdict(Ranges)
         self._durable_items = 0
+        self._grown: deque[tuple[int, int]] = deque(maxlen=MOST_GROWN)
         self._lane: SegmentLane[File] = SegmentLane(site.sync, self._synced)
 
     def restore(self, past: Past) -> None:
@@ -97,11 +100,21 @@ class SegmentsRecorder(Generic[File]):
         self.note_synced()
         return self._durable
 
+    def take_grown(self) -> dict[int, set[int]]:
+        """Return where, by birth, more has come to the disk since the last call, as far back as `MOST_GROWN`."""
+        self.note_synced()
+        grown: defaultdict[int, set[int]] = defaultdict(set)
+        while self._grown:
+            birth, first = self._grown.popleft()
+            grown[birth].add(first)
+        return grown
+
     def note_synced(self) -> None:
         """Take note of what was brought to the disk, and tell of the files that are complete there."""
         while self._synced.ranges:
             birth, first, end = self._synced.ranges.popleft()
             self._durable_items += end - first - self._durable[birth].add(first, end)
+            self._grown.append((birth, first))
         while self._synced.closed:
             path, end, items = self._synced.closed.popleft()
             self._tell("segment_closed", file=self._name_of(path), end=end, items=items)

@@ -10,7 +10,7 @@ from support.recordings import BIRTH, MadeStream
 from support.waiting import eventually
 
 from stations.recording import SessionRecorder
-from stations.recording.durable import REPEAT_S, DurableTeller
+from stations.recording.durable import AGAIN, REPEAT_S, DurableTeller
 
 NAME = "pilot1.cam0"
 PERIOD_S = 0.25
@@ -39,3 +39,30 @@ def test_a_pilot_hears_what_is_durable_and_at_once_what_the_disk_takes_no_more(t
 
     assert [[], [NAME], [NAME]] == [value["full"] for value in told]
     assert str(tmp_path / "a") == told[0]["run"]
+
+
+def test_every_run_is_told_again_in_turn_and_what_grew_at_once(tmp_path: Path) -> None:
+    """However many gaps a stream has, a Pilot that missed a message hears it all in the end; late items come first."""
+    told: list[list[list[int]]] = []
+    teller = DurableTeller(lambda _pilot, value: told.append(value["streams"][NAME][f"{BIRTH:016x}"]), PERIOD_S)
+    pilots = {"pilot1": [NAME]}
+    made = MadeStream(shape=(2, 2, 1))
+    session = SessionRecorder(tmp_path / "a", "demo", pilots["pilot1"])
+    last = 8 * AGAIN - 1
+    for first in range(1, last + 1, 2):
+        session.store(made.block(first, origin=0, lost=1, lost_reason="link"), made.spec)
+    recorder = session.streams[NAME]
+    recorder.flush()
+    assert eventually(lambda: recorder.durable == 4 * AGAIN, 5)
+    teller.tick(session, pilots, 0.0)
+    recorder.backfill(made.block(4, origin=0), made.spec)
+    recorder.flush()
+    assert eventually(lambda: recorder.durable == 4 * AGAIN + 1, 5)
+    teller.tick(session, pilots, PERIOD_S)
+    for turn in range(1, 5):
+        teller.tick(session, pilots, turn * REPEAT_S)
+    session.close()
+
+    assert [[3, 6], [last, last + 1]] == told[1]
+    assert {(3, 6), *((at, at + 1) for at in range(7, last, 2))} < {tuple(run) for runs in told[2:] for run in runs}
+    assert max(len(runs) for runs in told[1:]) <= AGAIN + 1

@@ -42,11 +42,18 @@ def test_every_missing_item_gets_exactly_one_reason(holes: list[tuple[int, int]]
     assert all((a.end, a.reason) != (b.first, b.reason) for a, b in pairwise(gaps))
 
 
-@given(RUNS)
-def test_the_newest_runs_are_the_last_ones(runs: list[tuple[int, int]]) -> None:
-    """Whoever tells only so many of them leaves out the oldest."""
-    ranges = Ranges(runs)
-    assert list(ranges)[-3:] == ranges.newest(3)
+@given(RUNS, RUNS)
+def test_what_is_removed_is_gone_and_nothing_else(runs: list[tuple[int, int]], removed: list[tuple[int, int]]) -> None:
+    """In whatever order, whether it was there or not."""
+    ranges, model = Ranges(runs), {item for run in runs for item in range(*run)}
+    for run in removed:
+        ranges.remove(*run)
+        model -= set(range(*run))
+
+    assert model == {item for run in ranges for item in range(*run)}
+    assert len(model) == len(ranges)
+    assert all(ranges.around(item)[0] <= item < ranges.around(item)[1] for item in model)
+    assert list(ranges)[1:3] == ranges.runs(1, 3)
 
 
 GAPS = st.builds(
