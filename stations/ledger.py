@@ -55,7 +55,7 @@ class Stored(msgspec.Struct, frozen=True):
     end: int
     stored: int
     gaps: list[tuple[int, int, str]] = []
-    """(first item, items, reason)."""
+    """(first item, items, reason); an answer to STOP has one for each reason, which counts all."""
 
 
 class Account(msgspec.Struct, frozen=True):

@@ -170,13 +170,15 @@ def read_table(paths: Sequence[Path]) -> ChunkTable:
     """Read the tables of a stream's files; one that cannot be read is a problem of the result."""
     known: list[Path] = []
     heads: list[SegmentHead] = []
-    parts, times, problems = [], [np.empty(0, np.int64)], []
+    parts, times, problems, times_at = [], [np.empty(0, np.int64)], [], 0
     for path in paths:
         try:
             with SegmentReader(path) as segment:
                 is_told = segment.head.per_item and segment.head.block_items > 1
-                parts.append(_rows_of(segment, len(heads), sum(map(len, times)) if is_told else None))
-                times += [segment.times] if is_told else []
+                parts.append(_rows_of(segment, len(heads), times_at if is_told else None))
+                if is_told:
+                    times.append(segment.times)
+                    times_at += len(segment.times)
                 known.append(path)
                 heads.append(segment.head)
                 if segment.damage:
@@ -184,7 +186,7 @@ def read_table(paths: Sequence[Path]) -> ChunkTable:
         except SegmentFormatError as error:
             problems.append(str(error))
     chunks = np.concatenate([np.empty(0, CHUNK), *parts])
-    births, to_utc_ns = _order_births(chunks, heads)
+    births, to_utc_ns = _order_births(parts, heads)
     rank = {birth: index for index, birth in enumerate(births)}
     chunks["birth"] = np.array([rank[head.birth] for head in heads], np.int32)[chunks["file"]] if heads else 0
     chunks = _each_once(chunks[np.lexsort((chunks["first"], chunks["birth"]))])
@@ -204,15 +206,16 @@ def _rows_of(segment: SegmentReader, file: int, times_at: int | None) -> NDArray
     return found
 
 
-def _order_births(chunks: NDArray[np.void], heads: Sequence[SegmentHead]) -> tuple[list[int], NDArray[np.int64]]:
+def _order_births(
+    parts: Sequence[NDArray[np.void]], heads: Sequence[SegmentHead]
+) -> tuple[list[int], NDArray[np.int64]]:
     shifts: dict[str, int] = {}
     begins: dict[int, int] = {}
     shift_of: dict[int, int] = {}
-    for file, head in enumerate(heads):
+    for rows, head in zip(parts, heads, strict=True):
         # One shift for all births of a clock: a step of UTC between them must not change their order.
         shift = shifts.setdefault(head.clock_domain, head.clock_realtime_ns - head.clock_monotonic_ns)
         shift_of[head.birth] = shift
-        rows = chunks[chunks["file"] == file]
         if len(rows):
             begin = int(rows["time_ns"][0]) + shift
             begins[head.birth] = min(begins.get(head.birth, begin), begin)
@@ -229,10 +232,9 @@ def _each_once(chunks: NDArray[np.void]) -> NDArray[np.void]:
         (chunks["first"] + chunks["count"].astype(np.uint64)).astype(np.int64),
     )
     done = np.empty_like(ends)
-    for birth in np.unique(chunks["birth"]):
-        of_birth = np.flatnonzero(chunks["birth"] == birth)
-        reached = np.maximum.accumulate(ends[of_birth])
-        done[of_birth[0]], done[of_birth[1:]] = firsts[of_birth[0]], reached[:-1]
+    edges = [0, *(np.flatnonzero(np.diff(chunks["birth"])) + 1), len(chunks)]
+    for low, high in pairwise(edges):
+        done[low], done[low + 1 : high] = firsts[low], np.maximum.accumulate(ends[low:high])[:-1]
     known = np.clip(done - firsts, 0, chunks["count"])
     chunks["first"] += known.astype(np.uint64)
     chunks["skip"] += known

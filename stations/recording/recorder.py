@@ -24,6 +24,7 @@ from .beside import Beside
 from .errors import RecordingError
 from .rotation import ENDLESS, Rotation
 from .session import Kept, SessionRecorder
+from .summary import by_reason
 
 WAIT_S: Final = 0.02
 """Longest wait for news: a lost notice delays by no more."""
@@ -310,7 +311,7 @@ class Recorder:
         if session is None:
             return
         self._intake.end()
-        self._last = self._beside.end(lambda: session.close(self._kept), self._told)
+        self._last = self._beside.end(lambda: by_reason(session.close(self._kept)), self._told)
         self._last_directory = str(session.directory)
         self._coherence = session.coherence()
         self._count(session)

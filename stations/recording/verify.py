@@ -24,7 +24,7 @@ from .report import BadItem, Report, StreamReport
 from .resume import rows_of, segments_of, told_gaps
 from .segment_reader import Chunk, SegmentReader
 from .session import SUMMARY_NAME
-from .verify_gaps import BirthFound, Seam, deaths_of, gaps_of
+from .verify_gaps import BirthFound, Excuses, Seam, gaps_of
 from .verify_rows import read_rows
 
 
@@ -40,25 +40,25 @@ def verify(directory: Path) -> Report:
     report = Report(str(directory))
     journal = _journal(directory, report)
     report.closed = (directory / SUMMARY_NAME).exists()
-    report.deaths = [str(event.fields.get("name", "?")) for event in deaths_of(journal)]
-    told = told_gaps(journal)
+    told, excuses = told_gaps(journal), Excuses(journal)
+    report.deaths = [str(event.fields.get("name", "?")) for event in excuses.deaths]
     for stream, paths in segments_of(directory).items():
         found = report.streams[stream] = StreamReport(stream, segments=len(paths))
-        _account(found, _read_stream(paths, found), told, journal)
+        _account(found, _read_stream(paths, found), told, excuses)
     for stream, paths in rows_of(directory).items():
         rows = report.streams[stream] = StreamReport(stream, segments=len(paths))
-        _account(rows, read_rows(paths, rows), told, journal)
+        _account(rows, read_rows(paths, rows), told, excuses)
     _check_summary(directory, report)
     return report
 
 
 def _account(
-    found: StreamReport, births: dict[int, BirthFound], told: dict[tuple[str, int], list[Gap]], journal: JournalReading
+    found: StreamReport, births: dict[int, BirthFound], told: dict[tuple[str, int], list[Gap]], excuses: Excuses
 ) -> None:
     found.births = len(births)
     found.stored = sum(len(birth.stored) for birth in births.values())
     for birth, account in births.items():
-        found.gaps += gaps_of(found.stream, birth, account, told[found.stream, birth], journal)
+        found.gaps += gaps_of(found.stream, birth, account, told[found.stream, birth], excuses)
 
 
 def _journal(directory: Path, report: Report) -> JournalReading:

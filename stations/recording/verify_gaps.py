@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -43,19 +44,43 @@ class BirthFound:
     seams: list[Seam] = field(default_factory=list)
 
 
-def gaps_of(stream: str, birth: int, account: BirthFound, told: list[Gap], journal: JournalReading) -> list[FoundGap]:
+class Excuses:
+    """What a journal tells that may explain a gap; read once."""
+
+    def __init__(self, journal: JournalReading) -> None:
+        self.deaths = sorted(deaths_of(journal), key=_when)
+        self._max_loss_s = max((event.fields["max_loss_s"] for event in journal.of_kind(*BEGUN)), default=MAX_LOSS_S)
+        self._noticed = {
+            (event.fields["stream"], int(event.fields["birth"], 16), event.fields["first"]): event.wall_ns
+            for event in journal.of_kind("gap")
+        }
+
+    def problem_of(self, gap: Gap, stream: str, birth: int, rate: float) -> str:
+        """Say why an unexplained gap cannot be accepted; empty when a death explains it."""
+        noticed_ns = self._noticed.get((stream, birth, gap.first))
+        deaths = self.deaths
+        if noticed_ns is not None:
+            deaths = deaths[: bisect_right(deaths, noticed_ns + TOLD_LATE_S * 1e9, key=_when)]
+        if not deaths:
+            return "nobody said why, and no process died before it"
+        if noticed_ns is None or not rate:
+            return ""
+        # Deaths come in groups: a Pilot takes its sensors with it.  The first of the group began the loss.
+        begun = bisect_left(deaths, noticed_ns - RESTART_S * 1e9, key=_when)
+        first = deaths[min(begun, len(deaths) - 1)]
+        longest_s = self._max_loss_s + max(0.0, (noticed_ns - first.wall_ns) / 1e9)
+        if gap.count <= rate * longest_s:
+            return ""
+        name = first.fields.get("name", "?")
+        return f"more than the death of {name} explains ({rate * longest_s:.0f} items in {longest_s:.1f} s)"
+
+
+def gaps_of(stream: str, birth: int, account: BirthFound, told: list[Gap], excuses: Excuses) -> list[FoundGap]:
     """Return what is missing of a stream and birth, each gap with its reason and why it cannot be accepted."""
     end = max([account.stored.end or account.origin, *(gap.end for gap in told)])
-    missing = explain(account.stored.holes(account.origin, end), told, UNKNOWN)
-    noticed = {
-        event.fields["first"]: event.wall_ns
-        for event in journal.of_kind("gap")
-        if event.fields["stream"] == stream and int(event.fields["birth"], 16) == birth
-    }
     found = []
-    for gap in missing:
-        unknown = gap.reason == UNKNOWN
-        problem = _problem_of(gap, account.rate, noticed.get(gap.first), journal) if unknown else ""
+    for gap in explain(account.stored.holes(account.origin, end), told, UNKNOWN):
+        problem = excuses.problem_of(gap, stream, birth, account.rate) if gap.reason == UNKNOWN else ""
         found.append(FoundGap(f"{birth:016x}", gap.first, gap.count, gap.reason, problem))
     return found
 
@@ -66,20 +91,5 @@ def deaths_of(journal: JournalReading) -> list[Event]:
     return [event for event in journal.of_kind(DEATH) if event.wall_ns >= since_ns]
 
 
-def _problem_of(gap: Gap, rate: float, noticed_ns: int | None, journal: JournalReading) -> str:
-    """Say why an unexplained gap cannot be accepted; empty when a death explains it."""
-    until_ns = None if noticed_ns is None else noticed_ns + TOLD_LATE_S * 1e9
-    deaths = [event for event in deaths_of(journal) if until_ns is None or event.wall_ns <= until_ns]
-    if not deaths:
-        return "nobody said why, and no process died before it"
-    if noticed_ns is None or not rate:
-        return ""
-    # Deaths come in groups: a Pilot takes its sensors with it.  The first of the group began the loss.
-    group = [event for event in deaths if noticed_ns - event.wall_ns <= RESTART_S * 1e9] or deaths[-1:]
-    begun = journal.of_kind(*BEGUN)
-    max_loss_s = max((event.fields["max_loss_s"] for event in begun), default=MAX_LOSS_S)
-    longest_s = max_loss_s + max(0.0, (noticed_ns - group[0].wall_ns) / 1e9)
-    if gap.count > rate * longest_s:
-        name = group[0].fields.get("name", "?")
-        return f"more than the death of {name} explains ({rate * longest_s:.0f} items in {longest_s:.1f} s)"
-    return ""
+def _when(event: Event) -> int:
+    return event.wall_ns

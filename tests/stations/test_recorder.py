@@ -103,6 +103,26 @@ def test_stop_waits_no_longer_than_it_was_told(bench: Bench) -> None:
     assert (9, False) == (account[CAM]["stored"], account[CAM]["ended"])
 
 
+def test_the_answer_to_stop_sums_gaps_up(bench: Bench) -> None:
+    """One for each reason, however often a stream was thinned; `session.json` and the files have each."""
+    cam = MadeStream(CAM)
+    bench.greeted()
+    ring = bench.ring(cam, slots=400)
+    folder = bench.folder / "recording"
+    bench.ask("START", {"directory": str(folder), "streams": [CAM]})
+    put(ring, cam.block(0, flags=int(BlockFlag.BEGIN)))
+    put(
+        ring,
+        *(cam.block(at, lost=1, lost_reason="lapped" if at % 4 else "link") for at in range(2, 200, 2)),
+        cam.end(199),
+    )
+    account = bench.ask("STOP", {"timeout_s": 5.0})
+
+    assert [[1, 50, "lapped"], [3, 49, "link"]] == account[CAM]["births"][HEX]["gaps"]
+    assert 99 == len(verify(folder).streams[CAM].gaps)
+    assert verify(folder).ok, verify(folder).lines()
+
+
 def test_folder_that_cannot_be_written_is_refused_and_the_recorder_lives(bench: Bench) -> None:
     """The answer names the folder; another START works."""
     bench.greeted()
