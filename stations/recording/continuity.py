@@ -66,7 +66,8 @@ class BirthAccount:
         """Note reasons of what is missing."""
         for gap in gaps:
             self.told.tell(gap)
-            self._see_what_is_pending(gap.first, gap.end)
+            if gap.reason == SPOOLED or self._pending:
+                self._see_what_is_pending(gap.first, gap.end)
 
     def store(self, first: int, count: int) -> None:
         """Account for items that are now in a file, and were in none."""
@@ -81,6 +82,11 @@ class BirthAccount:
     def fresh(self, first: int, end: int) -> list[tuple[int, int]]:
         """Return the runs of ``[first, end)`` that belong to the recording and are in no file yet."""
         return self.stored.holes(max(first, self.origin), end)
+
+    def blame(self, reason: str) -> None:
+        """Give everything that is missing below `end`, and of which nobody told why, this reason."""
+        holes = self.stored.holes(self.origin, self.end)
+        self.hear(gap for hole in holes for gap in self.told.of(*hole, otherwise=reason) if gap.reason == reason)
 
     def pend(self, kept: Iterable[tuple[int, int]]) -> tuple[Gap, ...]:
         """Hear what the Pilot's spool holds: what is missing of it may still come; return the new gaps."""

@@ -18,7 +18,6 @@ from pipeline.stream_spec import StreamSpec
 from shm import BlobReader, SegmentNotFoundError, ShmError, list_segments
 from stations.rows_ring import RING
 
-from .journal import Journal, read_journal
 from .session import SessionRecorder
 
 SEARCH_S: Final = 0.02
@@ -28,6 +27,8 @@ SEARCH_ALL_S: Final = 1.0
 AT_ONCE: Final = 32
 """Blocks taken from one ring before the others have their turn."""
 READER: Final = "recorder"
+JOINED: Final = "joined"
+"""Kind of the event that tells from where on a ring is recorded."""
 log = logging.getLogger(__name__)
 
 
@@ -72,6 +73,7 @@ class Intake:
         self._session: SessionRecorder | None = None
         self._joined: dict[str, _Joined] = {}
         self._known: dict[tuple[str, str], tuple[int, bool]] = {}
+        """Where an earlier process of this recording joined each ring: (stream, ring) to (blob, late)."""
         self._refused: dict[str, str] = {}
         self._search_at = self._search_all_at = 0.0
 
@@ -82,7 +84,10 @@ class Intake:
         """
         self.end()
         self._session = session
-        self._known = _joined_before(session.journal) if session.resumed else {}
+        self._known = {
+            (event.fields["stream"], event.fields["ring"]): (event.fields["at"], event.fields["late"])
+            for event in session.before.of_kind(JOINED)
+        }
         self._search_all(late=not session.resumed)
         self._search_at, self._search_all_at = now + SEARCH_S, now + SEARCH_ALL_S
 
@@ -190,7 +195,7 @@ class Intake:
         self._joined[stream] = _Joined(stream, reader, spec, late, reader.position)
         self._news.follow(stream, reader)
         if (stream, birth) not in self._known:
-            self._session.journal.tell("joined", stream=stream, ring=birth, at=position, late=late)
+            self._session.journal.tell(JOINED, stream=stream, ring=birth, at=position, late=late)
 
     def _read(self, joined: _Joined, session: SessionRecorder) -> int:
         handled = 0
@@ -213,11 +218,3 @@ class Intake:
         joined = self._joined.pop(stream)
         self._news.follow(stream, None)
         joined.reader.close()
-
-
-def _joined_before(journal: Journal) -> dict[tuple[str, str], tuple[int, bool]]:
-    """Return where an earlier process of this recording joined each ring: (stream, ring) to (blob, late)."""
-    return {
-        (event.fields["stream"], event.fields["ring"]): (event.fields["at"], event.fields["late"])
-        for event in read_journal(journal.path).of_kind("joined")
-    }

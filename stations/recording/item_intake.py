@@ -22,16 +22,14 @@ from pipeline.ring_look import LOOK_S, RingLook, until_full_s
 from shm import LosslessRefusedError, RingReader, SegmentNotFoundError, ShmError
 from stations.ledger import Sequences
 
-from .intake import READER
+from .intake import JOINED, READER
 from .item_cuts import ItemCuts
-from .journal import read_journal
 from .session import SessionRecorder
 
 SEARCH_S: Final = 0.02
 """How often a ring that is not there is tried."""
 AT_ONCE: Final = 32
 """Blocks cut out of one ring before the others have their turn."""
-JOINED: Final = "joined"
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +102,7 @@ class ItemIntake:
         self._origins = {
             (stream, birth): first for stream, births in (origins or {}).items() for birth, first in births.items()
         }
-        joined = read_journal(session.journal.path).of_kind(JOINED) if session.resumed else ()
+        joined = session.before.of_kind(JOINED)
         before = {(event.fields["stream"], event.fields["ring"]): int(event.fields["at"]) for event in joined}
         self._told = set(before)
         self._origins |= before

@@ -66,15 +66,8 @@ class JournalReading:
         return (event for event in self.events if event.kind in kinds)
 
 
-class _Stamp(msgspec.Struct):
-    """What every line says, whatever else it says."""
-
-    kind: str
-    wall_ns: int
-    monotonic_ns: int
-
-
-_stamps: Final = msgspec.json.Decoder(_Stamp)
+_STAMP: Final = ("kind", "wall_ns", "monotonic_ns")
+"""What every line says, whatever else it says."""
 _fields: Final = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -222,6 +215,19 @@ def read_journal(path: Path) -> JournalReading:
     return JournalReading(tuple(events), tuple(problems))
 
 
+def first_event(path: Path) -> Event | None:
+    """Return the first event of a journal, however long it is; None if that is not as it was written.
+
+    Raises:
+        JournalError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return decode_line(file.readline().removesuffix(b"\n"), 1)
+    except OSError as error:
+        raise JournalError(f"{path}: cannot read the journal: {error.strerror}") from error
+
+
 def _excuse(bad: list[bytes], problems: list[str], most: int) -> None:
     """Take back what was said of the line before a TORN; and of those before, if that one was a torn TORN."""
     for _ in range(most):
@@ -244,12 +250,13 @@ def decode_line(line: bytes, number: int) -> Event | None:
     if tail != _CRC + f'{zlib.crc32(body):08x}"}}'.encode():
         return None
     try:
-        stamp, fields = _stamps.decode(body + b"}"), _fields.decode(body + b"}")
-    except UNREADABLE:
+        fields = _fields.decode(body + b"}")
+        kind, wall_ns, monotonic_ns = (fields.pop(name) for name in _STAMP)
+    except (*UNREADABLE, KeyError):
         return None
-    for name in _Stamp.__struct_fields__:
-        del fields[name]
-    return Event(stamp.kind, stamp.wall_ns, stamp.monotonic_ns, fields, number)
+    if not (isinstance(kind, str) and isinstance(wall_ns, int) and isinstance(monotonic_ns, int)):
+        return None
+    return Event(kind, wall_ns, monotonic_ns, fields, number)
 
 
 def _is_torn(fd: int) -> bool:

@@ -64,6 +64,10 @@ class Reasons:
         """Note one reason of a run of items."""
         if gap.count <= 0:
             return
+        if not self._ends or gap.first > self._ends[-1]:
+            self._runs.append(gap)
+            self._ends.append(gap.end)
+            return
         merit = _MERITS.get(gap.reason, 0)
         low, high = bisect_left(self._ends, gap.first), bisect_right(self._runs, gap.end, key=_first)
         met: list[Gap] = []

@@ -13,7 +13,7 @@ from stations.rows_ring import PREFIX
 
 from .continuity import BirthAccount
 from .errors import SegmentFormatError
-from .journal import FILE_NAME, JournalReading, read_journal
+from .journal import JournalReading
 from .reasons import RECORDER, Gap, explain
 from .rows_layout import FOLDER
 from .rows_reader import RowsReader
@@ -74,13 +74,12 @@ def told_gaps(journal: JournalReading) -> dict[tuple[str, int], list[Gap]]:
     return gaps
 
 
-def restore(directory: Path) -> dict[str, Past]:
-    """Return each stream's past as its files and the journal tell it.
+def restore(directory: Path, journal: JournalReading) -> dict[str, Past]:
+    """Return each stream's past as its files and its journal tell it.
 
     A hole that the journal does not explain is the loss of the recorder that died.  A damaged file is left alone: its
     number is not used again, its items count as missing, and `verify` names it.
     """
-    journal = read_journal(directory / FILE_NAME)
     pasts: defaultdict[str, Past] = defaultdict(Past)
     for event in journal.of_kind("segment"):
         told = event.fields
@@ -124,7 +123,8 @@ def _part(path: Path) -> int:
 
 def _explain(account: BirthAccount, told: list[Gap]) -> None:
     account.end = account.stored.end or account.origin
-    account.hear(explain(account.stored.holes(account.origin, account.end), told, RECORDER))
+    account.hear(Gap(gap.first, min(gap.end, account.end) - gap.first, gap.reason) for gap in told)
+    account.blame(RECORDER)
 
 
 def _set_end(past: Past, birth: int, end: int, told: list[Gap]) -> None:

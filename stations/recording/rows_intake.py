@@ -14,7 +14,6 @@ from typing import Final, Literal
 from shm import BlobReader, RingObserver, SegmentNotFoundError, ShmError
 from stations.rows_ring import META, READER, Row, RowAssembler, RowCounts
 
-from .journal import read_journal
 from .session import SessionRecorder
 
 JOINED: Final = "rows_joined"
@@ -73,9 +72,8 @@ class RowsIntake:
         self.end()
         self._session = session
         self.origins, self.accepted = {}, {}
-        if session.resumed:
-            for event in read_journal(session.journal.path).of_kind(JOINED):
-                self.origins.setdefault(int(event.fields["ring"], 16), event.fields["counts"])
+        for event in session.before.of_kind(JOINED):
+            self.origins.setdefault(int(event.fields["ring"], 16), event.fields["counts"])
         self._join(skip=not session.resumed)
         self._search_at, self._flush_at = now + SEARCH_S, now + session.max_loss_s / 2
 

@@ -26,7 +26,7 @@ from stations.rows_ring import PREFIX
 from .disksync import DiskSync
 from .errors import RecordingFolderError
 from .journal import FILE_NAME as JOURNAL_NAME
-from .journal import Journal, read_journal
+from .journal import Journal, JournalReading, read_journal
 from .reserve import Reserve
 from .resume import restore
 from .rotation import ENDLESS, Rotation
@@ -92,8 +92,10 @@ class SessionRecorder:
         self._journal_at = 0.0
         self._room_at = 0.0
         self._started_wall_ns = time.time_ns()
+        self.before = JournalReading((), ())
+        """What the journal told before this process; not gaps, for those are in the accounts."""
         if self.resumed:
-            self._restore()
+            self._restore(read_journal(directory / JOURNAL_NAME))
         for stream in streams:
             self.stream(stream)
         self.journal.tell(
@@ -209,15 +211,16 @@ class SessionRecorder:
         state = "closed" if self.is_closed else "recording"
         return f"<SessionRecorder {self.directory.name} {state} streams={len(self.streams)} stored={stored}>"
 
-    def _restore(self) -> None:
-        for name, past in restore(self.directory).items():
+    def _restore(self, journal: JournalReading) -> None:
+        for name, past in restore(self.directory, journal).items():
             if name.startswith(PREFIX):
                 self.row(name.removeprefix(PREFIX)).restore(past)
                 continue
             stream = self.stream(name)
             stream.restore(past)
             stream.ended, stream.resumed = past.ended, True
-        begun = next(read_journal(self.directory / JOURNAL_NAME).of_kind("recording"), None)
+        self.before = JournalReading(tuple(event for event in journal.events if event.kind != "gap"), ())
+        begun = next(self.before.of_kind("recording"), None)
         self._started_wall_ns = begun.wall_ns if begun is not None else self._started_wall_ns
 
     def _write_summary(self, summary: dict[str, dict[str, Any]]) -> None:
