@@ -29,8 +29,8 @@ RAW: Final = "raw"
 class SegmentFile(GrowingFile):
     """Writes one segment; belongs to one thread.
 
-    A short block is the last one: HDF5 chunks lie on a grid.
-    Where each item has its sequence beside it, blocks may be missing between others; elsewhere each follows the last.
+    A short block is the last one: HDF5 chunks lie on a grid.  Whole blocks may be missing between others: each says
+    its first sequence.
 
     Args:
         path: the file to create; it must not exist.
@@ -56,7 +56,7 @@ class SegmentFile(GrowingFile):
 
     def can_follow(self, first: int) -> bool:
         """Tell whether a block that begins at a sequence may be the next."""
-        return not self.is_full and (first == self.end or (self.head.per_item and first > self.end))
+        return not self.is_full and (first == self.end or (first > self.end and self.items > 0))
 
     def append(self, block: Block) -> None:
         """Store one block as the next chunk.

@@ -83,7 +83,7 @@ class SegmentReader:
     @cached_property
     def sequences(self) -> NDArray[np.uint64]:
         """The sequence of each item, shape (items,)."""
-        return np.arange(self.head.first, self.end, dtype=np.uint64) if self._columns is None else self._columns[0]
+        return self._sequences() if self._columns is None else self._columns[0]
 
     @cached_property
     def times(self) -> NDArray[np.int64]:
@@ -192,11 +192,19 @@ class SegmentReader:
         sequences, times = (self._file[name][:items] for name in (layout.SEQ, layout.TIME))
         return np.asarray(sequences, np.uint64), np.asarray(times, np.int64)
 
+    def _sequences(self) -> NDArray[np.uint64]:
+        counts, within = self._within()
+        return np.asarray(np.repeat(self.rows["first_seq"], counts) + within.astype(np.uint64), np.uint64)
+
     def _times(self) -> NDArray[np.int64]:
-        counts = self.rows["count"].astype(np.int64)
-        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        counts, within = self._within()
         times = np.repeat(self.rows["time_ns"], counts) + within * np.repeat(self.rows["period_ns"], counts)
         return np.asarray(times, np.int64)
+
+    def _within(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return how many items each block has, and of each item which of its block it is."""
+        counts = self.rows["count"].astype(np.int64)
+        return counts, np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
 
     def _whole_rows(self) -> tuple[NDArray[np.void], int, str]:
         """Return the block rows whose items are in every dataset, how many items were trimmed, and what is damaged."""
@@ -209,8 +217,9 @@ class SegmentReader:
         if self.head.per_item:
             self._repair(rows)
         firsts, counts = rows["first_seq"].astype(np.int64), rows["count"].astype(np.int64)
-        skipped = firsts - np.concatenate([[self.head.first], (firsts + counts)[:-1]])
-        follows = (skipped >= 0) if self.head.per_item else (skipped == 0)
+        expected = np.concatenate([[self.head.first], (firsts + counts)[:-1]])[: len(rows)]
+        skipped = firsts - expected
+        follows = (skipped >= 0) if self.head.per_item else (skipped == 0) | ((skipped > 0) & self._may_skip(rows))
         follows[:1] &= skipped[:1] == 0
         whole = (rows["count"] > 0) & (rows["count"] <= self.head.block_items) & follows & (ends <= min(lengths))
         keep = len(rows) if whole.all() else int(np.argmin(whole))
@@ -218,12 +227,18 @@ class SegmentReader:
         trimmed = max(lengths) - items
         # Only a killed writer leaves rows that are still empty, or datasets of different lengths.
         wrong = keep < len(rows) and any(rows[keep].tobytes()) and not (follows[keep] and self._intact[keep])
-        item = int(self._file[layout.SEQ][items]) if wrong and self.head.per_item else self.head.first + items
-        row = f"row {keep} of {layout.BLOCKS!r} (item {item})"
-        damage = f"{row} is damaged or does not follow the one before" if wrong else ""
-        if not damage and trimmed and not self.was_killed:
+        damage = ""
+        if wrong:
+            item = int(self._file[layout.SEQ][items] if self.head.per_item else expected[keep])
+            damage = f"row {keep} of {layout.BLOCKS!r} (item {item}) is damaged or does not follow the one before"
+        elif trimmed and not self.was_killed:
             damage = f"{trimmed} items are not in every dataset, though the file was closed"
         return rows[:keep], trimmed, damage
+
+    def _may_skip(self, rows: NDArray[np.void]) -> NDArray[np.bool_]:
+        """Whether each row may begin after a gap: it is as it was written, and the one before is of a whole block."""
+        is_whole = rows["count"] == self.head.block_items
+        return np.asarray(self._intact & np.concatenate([[True], is_whole[:-1]])[: len(rows)], np.bool_)
 
     def _repair(self, rows: NDArray[np.void]) -> None:
         """Take what a damaged row says of its sequence from `seq`, which says the same once more."""

@@ -1,9 +1,9 @@
 """Records one stream: blocks in, segment files out, nothing missing without a reason.
 
 A new segment begins wherever the chunks of the current one cannot go on: another birth or epoch, another shape, after
-a short block; where items have no sequence beside them after a gap; and where it has become as large as the rig file
-allows.  So within a file sequences ascend.  Blocks out of a Pilot's spool come late, while live ones go on, and into
-files of their own.  An item that is in a file already is passed over, whichever way it came.
+a short block; and where it has become as large as the rig file allows.  So within a file sequences ascend; whole blocks
+may be missing.  Blocks out of a Pilot's spool come late, while live ones go on, and into files of their own.  An item
+that is in a file already is passed over, whichever way it came.
 """
 
 from __future__ import annotations

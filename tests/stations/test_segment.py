@@ -101,7 +101,7 @@ def test_raw_chunks_need_no_plugin(tmp_path: Path) -> None:
 
 
 def test_nothing_follows_a_short_block(tmp_path: Path) -> None:
-    """Chunks lie on a grid, so a short block ends its file, and a hole cannot be written."""
+    """Chunks lie on a grid, so a short block ends its file, and the first is where the head says."""
     made = MadeStream(shape=(4,), block_items=8)
     segment = SegmentFile(tmp_path / "a.h5", head_of(made.block(0), made.spec, rig="demo", part=0, origin=0))
     with pytest.raises(SegmentFullError, match="block 8 cannot follow item 0"):
@@ -111,6 +111,49 @@ def test_nothing_follows_a_short_block(tmp_path: Path) -> None:
     with pytest.raises(SegmentFullError, match="block 3 cannot follow"):
         segment.append(made.block(3))
     segment.close()
+
+
+def write_with_gaps(path: Path) -> MadeStream:
+    """Write samples in blocks of 8, of which those from 16 and from 40 on are missing, and a short one from 56 on."""
+    made = MadeStream(shape=(4,), dtype="<i2", block_items=8)
+    segment = SegmentFile(path, head_of(made.block(0), made.spec, rig="demo", part=0, origin=0))
+    for first, count in ((0, 8), (8, 8), (24, 8), (32, 8), (48, 8), (56, 3)):
+        segment.append(made.block(first, count))
+    segment.close()
+    return made
+
+
+def test_blocks_of_samples_may_be_missing_in_the_middle_of_a_file(tmp_path: Path) -> None:
+    """What is told of each block says which sequences, times and items there are; stock h5py reads them in order."""
+    made = write_with_gaps(tmp_path / "a.h5")
+    there = [*range(16), *range(24, 40), *range(48, 59)]
+
+    with SegmentReader(tmp_path / "a.h5") as segment:
+        assert ([(0, 16), (24, 40), (48, 59)], "") == (segment.runs(), segment.damage)
+        assert there == segment.sequences.tolist()
+        np.testing.assert_array_equal(made.times(0, 59)[there], segment.times)
+        for chunk in segment:
+            np.testing.assert_array_equal(made.items(chunk.first, chunk.count), segment.decode(chunk))
+    with h5py.File(tmp_path / "a.h5", "r") as file:
+        np.testing.assert_array_equal(made.items(0, 59)[there], file["data"][:])
+
+
+@pytest.mark.parametrize("field", ["first_seq", "count"])
+@pytest.mark.parametrize("row", range(6))
+def test_a_damaged_row_of_samples_is_no_gap(tmp_path: Path, row: int, field: str) -> None:
+    """However it is wrong: nothing behind it is given another sequence, and the file says that it is damaged."""
+    for wrong in (1, 8, 1 << 30):
+        path = tmp_path / f"{wrong}.h5"
+        made = write_with_gaps(path)
+        with h5py.File(path, "r+") as file:
+            rows = file["blocks"][:]
+            rows[field][row] += wrong
+            file["blocks"][:] = rows
+        with SegmentReader(path) as segment:
+            whole = [chunk for chunk in segment if segment.is_whole(chunk)]
+            assert segment.damage or len(whole) < len(segment.rows)
+            for chunk in whole:
+                np.testing.assert_array_equal(made.items(chunk.first, chunk.count), segment.decode(chunk))
 
 
 def test_a_file_whose_rows_have_no_check_is_read(tmp_path: Path) -> None:
