@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -99,18 +101,20 @@ def test_a_running_rig_takes_what_was_planned(tmp_path: Path) -> None:
 def test_an_end_while_the_disk_is_measured_leaves_no_file(tmp_path: Path, number: signal.Signals) -> None:
     """The file never had a name; its space is free again."""
     command = [PIPELINE, "plan", rig_file(tmp_path, SMALL.format(name="plan")), "--output", str(tmp_path)]
-    process = subprocess.Popen([*command, "--disk-seconds", "60"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with subprocess.Popen(
+        [*command, "--disk-seconds", "60"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
 
-    def writes() -> bool:
-        fds = Path(f"/proc/{process.pid}/fd")
-        return any(str(tmp_path) in str(fd.readlink()) for fd in fds.iterdir() if fd.is_symlink())
+        def writes() -> bool:
+            with suppress(FileNotFoundError):  # closed while we look
+                return any(str(tmp_path) in os.readlink(fd) for fd in Path(f"/proc/{process.pid}/fd").iterdir())
+            return False
 
-    try:
-        assert eventually(writes, 30)
-        process.send_signal(number)
-        process.communicate(timeout=30)
-    finally:
-        process.kill()
-        process.wait()
+        try:
+            assert eventually(writes, 30)
+            process.send_signal(number)
+            process.communicate(timeout=30)
+        finally:
+            process.kill()
     assert (130 if number is signal.SIGINT else -9) == process.returncode
     assert ["rig.toml"] == [entry.name for entry in tmp_path.iterdir()]
