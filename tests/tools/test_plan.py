@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 from contextlib import suppress
@@ -107,7 +106,7 @@ def test_an_end_while_the_disk_is_measured_leaves_no_file(tmp_path: Path, number
 
         def writes() -> bool:
             with suppress(FileNotFoundError):  # closed while we look
-                return any(str(tmp_path) in os.readlink(fd) for fd in Path(f"/proc/{process.pid}/fd").iterdir())
+                return any(str(tmp_path) in str(fd.readlink()) for fd in Path(f"/proc/{process.pid}/fd").iterdir())
             return False
 
         try:
