@@ -215,15 +215,16 @@ def read_journal(path: Path) -> JournalReading:
     return JournalReading(tuple(events), tuple(problems))
 
 
-def first_event(path: Path) -> Event | None:
-    """Return the first event of a journal, however long it is; None if that is not as it was written.
+def first_of_kind(path: Path, kind: str) -> Event | None:
+    """Return the first event of a kind, None if there is none; what follows is not read.
 
     Raises:
         JournalError: it cannot be read.
     """
     try:
         with path.open("rb") as file:
-            return decode_line(file.readline().removesuffix(b"\n"), 1)
+            events = (decode_line(line.removesuffix(b"\n"), number) for number, line in enumerate(file, start=1))
+            return next((event for event in events if event is not None and event.kind == kind), None)
     except OSError as error:
         raise JournalError(f"{path}: cannot read the journal: {error.strerror}") from error
 

@@ -10,7 +10,7 @@ import logging
 from pathlib import Path
 
 from .errors import JournalError, RecordingError
-from .journal import FILE_NAME, first_event
+from .journal import FILE_NAME, first_of_kind
 from .rotation import ENDLESS, Rotation
 from .session import SessionRecorder
 
@@ -72,10 +72,10 @@ class LateRecordings:
         if self._output.resolve() not in directory.resolve().parents or directory.is_symlink():
             raise RecordingError(f"{run!r} is not in {self._output}, where this rig records")
         try:
-            begun = first_event(directory / FILE_NAME)
+            begun = first_of_kind(directory / FILE_NAME, "recording")
         except JournalError as error:
             raise RecordingError(f"{run!r} holds no recording any more: {error}") from error
-        if begun is None or (begun.kind, begun.fields.get("rig")) != ("recording", self._rig):
+        if begun is None or begun.fields.get("rig") != self._rig:
             raise RecordingError(f"{run!r} is no recording of the rig {self._rig}")
         return directory
 

@@ -17,6 +17,7 @@ from pipeline.block import Block, BlockFlag
 from pipeline.losses import DAMAGED, LIVE, SPOOLED
 from stations.recording import Recording, SessionRecorder, read_journal, verify
 from stations.recording.errors import RecordingError
+from stations.recording.journal import Journal
 from stations.recording.late import LateRecordings
 
 NAME = "pilot1.cam0"
@@ -141,6 +142,9 @@ def test_every_item_is_stored_once_whatever_the_order(data: st.DataObject) -> No
 def closed_recording(folder: Path, rig: str = "demo") -> MadeStream:
     """Make a recording of which ten items wait in a spool."""
     made = MadeStream(**SMALL)
+    folder.mkdir(parents=True)
+    with Journal(folder / "session.jsonl") as journal:
+        journal.append("here", name="pilot1")  # a rig tells of its members before the recorder begins
     session = SessionRecorder(folder, rig)
     session.store(made.block(0), made.spec)
     session.store(made.block(11, lost=10, lost_reason=SPOOLED), made.spec)
