@@ -66,6 +66,10 @@ class RowsFile(GrowingFile):
         """Return which sequences are stored; each row follows the one before."""
         return [(self.head.first, self.end)]
 
+    def runs_from(self, sequence: int) -> list[tuple[int, int]]:
+        """Return the runs of stored sequences from one on."""
+        return [(sequence, self.end)]
+
     def _create(self) -> h5py.File:
         self.path.parent.mkdir(exist_ok=True)
         return super()._create()

@@ -21,6 +21,7 @@ from . import layout
 from .errors import DiskError, SegmentFullError
 from .growing_file import HDF5_ERRORS, GrowingFile, extend, why_of
 from .layout import SegmentHead
+from .ranges import Ranges
 from .segment_reader import SegmentReader
 
 RAW: Final = "raw"
@@ -43,7 +44,9 @@ class SegmentFile(GrowingFile):
     def __init__(self, path: Path, head: SegmentHead) -> None:
         self.head = head
         self._end = head.first
-        self._runs: list[tuple[int, int]] = []
+        self._stored = Ranges()
+        self._told = 0
+        """How many runs of it were taken."""
         self._rows: list[tuple[Any, ...]] = []
         self._sequences: list[np.ndarray[Any, np.dtype[np.uint64]]] = []
         self._times: list[np.ndarray[Any, np.dtype[np.int64]]] = []
@@ -91,7 +94,7 @@ class SegmentFile(GrowingFile):
         if self.head.per_item:
             self._times.append(block.item_times())
             self._sequences.append(np.arange(header.first, header.end, dtype="<u8"))
-        self._note(header.first, header.end)
+        self._stored.add(header.first, header.end)
         self.began_ns = self.began_ns if self.items else header.time_ns
         self.bytes += header.payload_bytes
         self.items += header.count
@@ -100,8 +103,13 @@ class SegmentFile(GrowingFile):
 
     def take_runs(self) -> list[tuple[int, int]]:
         """Return the runs of sequences that were stored since the last call, and the one before them again."""
-        runs, self._runs = self._runs, self._runs[-1:]
+        runs = self._stored.runs(max(0, self._told - 1))
+        self._told = self._stored.run_count
         return runs
+
+    def runs_from(self, sequence: int) -> list[tuple[int, int]]:
+        """Return the runs of stored sequences from one on."""
+        return [(max(first, sequence), end) for first, end in self._stored if end > sequence]
 
     def _lay_out(self, file: h5py.File) -> None:
         self._data, tables = create_datasets(file, self.head)
@@ -120,12 +128,6 @@ class SegmentFile(GrowingFile):
     def _kept(self) -> int:
         with SegmentReader(self.path) as kept:
             return kept.end
-
-    def _note(self, first: int, end: int) -> None:
-        if self._runs and self._runs[-1][1] == first:
-            self._runs[-1] = (self._runs[-1][0], end)
-        else:
-            self._runs.append((first, end))
 
     def _write_rows(self) -> None:
         if self.head.per_item:

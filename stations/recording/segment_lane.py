@@ -55,6 +55,9 @@ class Segment(Protocol):
     def take_runs(self) -> list[tuple[int, int]]:
         """Return the runs of sequences that were stored since the last call, perhaps older ones again."""
 
+    def runs_from(self, sequence: int) -> list[tuple[int, int]]:
+        """Return the runs of stored sequences from one on."""
+
     def flush(self) -> int:
         """Make everything visible to readers."""
 

@@ -225,7 +225,8 @@ class SegmentsRecorder(Generic[File]):
             if abandoned is not None:
                 segment, kept = abandoned
                 account = self.births[segment.head.birth]
-                self.stored -= account.take_back(kept, segment.end, DISK)
+                # Not all from there to its end: other files may hold what is missing in this one.
+                self.stored -= sum(account.take_back(*run, DISK) for run in segment.runs_from(kept))
 
     def _lanes(self) -> list[SegmentLane[File]]:
         return [self._lane]

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.full_disk import disk_full_at
 from support.recordings import BIRTH, MadeStream, late, late_spec
+from support.waiting import eventually
 
 from pipeline.block import Block, BlockFlag
 from pipeline.losses import DAMAGED, LIVE, SPOOLED
@@ -199,3 +200,27 @@ def test_a_disk_that_is_full_again_while_a_recording_is_filled_leaves_the_rest_p
     recordings.close(str(folder))
     report = verify(folder)
     assert (True, 0, 62) == (report.ok, report.pending, report.streams[NAME].stored), report.lines()
+
+
+def test_a_disk_that_fails_takes_back_what_was_in_that_file_and_nothing_else(tmp_path: Path) -> None:
+    """A late file has what came before and after items of the live one: those stay, they are on the disk."""
+    folder, made = tmp_path / "a", MadeStream(shape=(64, 64, 3))
+    session = SessionRecorder(folder, "demo")
+    recorder = session.stream(NAME)
+    session.store(made.block(0), made.spec)
+    for first in range(2, 10):
+        session.store(made.block(first, lost=int(first == 2), lost_reason=SPOOLED), made.spec)
+    session.store(made.block(20, lost=10, lost_reason=SPOOLED), made.spec)
+    recorder.flush()
+    assert eventually(lambda: recorder.durable == 10, 5)
+    with disk_full_at(100_000):
+        for block in [made.block(1, codec="raw"), *made.blocks(10, 20, codec="raw")]:
+            session.backfill(late(block), late_spec(made))
+    balance = recorder.balance()
+    session.close()
+    report = verify(folder)
+
+    assert report.ok, report.lines()
+    assert 10 <= report.streams[NAME].stored == recorder.stored < 21
+    assert (21, 0) == (balance["accounted"], balance["missing"])
+    assert balance["pending"] == 21 - recorder.stored
