@@ -211,7 +211,8 @@ class SegmentReader:
         names = [layout.DATA, *((layout.SEQ, layout.TIME) if self.head.per_item else ())]
         lengths = [self._file[name].shape[0] for name in names]
         rows = self._file[layout.BLOCKS][:]
-        rows = rows if rows.dtype == layout.BLOCK_ROW else layout.checked(rows)
+        is_checked = rows.dtype == layout.BLOCK_ROW
+        rows = rows if is_checked else layout.checked(rows)
         self._intact = rows["check"] == layout.checks_of(rows)
         ends = np.cumsum(rows["count"].astype(np.int64))
         if self.head.per_item:
@@ -219,7 +220,11 @@ class SegmentReader:
         firsts, counts = rows["first_seq"].astype(np.int64), rows["count"].astype(np.int64)
         expected = np.concatenate([[self.head.first], (firsts + counts)[:-1]])[: len(rows)]
         skipped = firsts - expected
-        follows = (skipped >= 0) if self.head.per_item else (skipped == 0) | ((skipped > 0) & self._may_skip(rows))
+        follows = skipped == 0
+        if self.head.per_item:
+            follows = skipped >= 0
+        elif is_checked:  # files without checks have no gaps
+            follows |= (skipped > 0) & self._may_skip(rows)
         follows[:1] &= skipped[:1] == 0
         whole = (rows["count"] > 0) & (rows["count"] <= self.head.block_items) & follows & (ends <= min(lengths))
         keep = len(rows) if whole.all() else int(np.argmin(whole))

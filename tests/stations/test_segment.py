@@ -156,6 +156,23 @@ def test_a_damaged_row_of_samples_is_no_gap(tmp_path: Path, row: int, field: str
                 np.testing.assert_array_equal(made.items(chunk.first, chunk.count), segment.decode(chunk))
 
 
+@pytest.mark.parametrize("row", [5, 9])
+def test_without_checks_a_row_that_does_not_follow_is_damaged(tmp_path: Path, row: int) -> None:
+    """Files of before rows had one have no gaps."""
+    made = MadeStream(shape=(4,), dtype="<i2", block_items=32)
+    write(tmp_path / "a.h5", made, 320)
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        rows = file["blocks"][:]
+        rows["first_seq"][row] += 64
+        del file["blocks"]
+        names = list(layout.UNCHECKED_ROW.names or ())
+        file["blocks"] = np.array([tuple(one[names]) for one in rows], layout.UNCHECKED_ROW)
+
+    with SegmentReader(tmp_path / "a.h5") as segment:
+        assert ([(0, 32 * row)], 32 * row) == (segment.runs(), segment.items)
+        assert f"row {row} of 'blocks' (item {32 * row}) is damaged" in segment.damage
+
+
 def test_a_file_whose_rows_have_no_check_is_read(tmp_path: Path) -> None:
     """As they were before rows had one: every chunk is whole by the wire's CRC."""
     made = MadeStream()
