@@ -239,7 +239,7 @@ class ForwardStream:
             return insured
         self.is_over_budget = self._budget is not None and not self._budget.allows(now)
         self._edges.note(ring, self.sent)
-        self._edges.settle(self._safe)  # F3 may go back as far as that
+        self._edges.settle(min(self.sent, ring.oldest))  # nobody goes back beyond what the ring holds
         self._note_lapped(ring)
         spill = self._give_up(ring, now)
         if spill is not None:

@@ -326,6 +326,30 @@ def test_what_arrived_and_does_not_become_durable_is_kept_before_the_ring_goes_r
     assert [] == spilled(stream, kept, RingState(60 + MOST, 52))
 
 
+def test_what_is_kept_at_the_end_is_cut_as_it_was_sent_also_across_a_takeover() -> None:
+    """It arrived and nobody says that it is durable: the blocks that the spool takes are those of the two writers."""
+    kept = Kept()
+    stream = ForwardStream(SPEC, origin=0, start=0, keep=KEEP, most=MOST, spooled=kept, reserve=8)  # type: ignore[arg-type]
+    stream.link(True, 0.0)
+    opening = stream.step(LIVE, 0.0)
+    assert isinstance(opening, Open)
+    stream.opened(Opened(opening.opening, SPEC.stream, 0, None, False, PLENTY))
+    stream.durable(0)
+    ring = RingState(16, 0, epoch=1, takeover=6)
+    before = [(cut.first, cut.count, cut.epoch) for cut in sent(stream, ring)]
+    stream.credited(Credit(1, SPEC.stream, 14, False, PLENTY))
+    stream.step(ring, 0.0)
+    stream.stop(16)
+    stream.abandon()
+    cuts = []
+    while isinstance(effect := stream.step(ring, 0.0), Spill):
+        cuts.append((effect.cut.first, effect.cut.count, effect.cut.epoch))
+        stream.spilled(effect, is_kept=True)
+
+    assert [(0, 4, 0), (4, 2, 0), (6, 4, 1), (10, 4, 1)] == before
+    assert [*before, (14, 2, 1)] == cuts
+
+
 @pytest.mark.parametrize("has_room", [True, False])
 def test_while_the_recording_takes_nothing_all_that_is_sent_is_kept(has_room: bool) -> None:
     """At once, to the last item of the run; the live stream goes on and tells of no loss, whatever the spool takes."""
