@@ -119,6 +119,7 @@ def _leave_with_parent(child: Child, parent: int) -> None:
     heard, told = os.pipe()
     os.set_blocking(told, False)
     signal.set_wakeup_fd(told, warn_on_full_buffer=False)
+    os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))  # what a fork of ours hears is not for us
     signal.signal(signal.SIGTERM, lambda *_: None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which then ends us in order
     libc = ctypes.CDLL(None, use_errno=True)
@@ -133,7 +134,9 @@ def _wait_for_end(child: Child, heard: int) -> None:
     stdin = sys.stdin.fileno()
     while True:
         ready, _, _ = select.select([stdin, heard], [], [])
-        if heard in ready or not os.read(stdin, 4096):
+        if heard in ready and signal.SIGTERM in os.read(heard, 4096):
+            break
+        if stdin in ready and not os.read(stdin, 4096):
             break
     child.stop()
 
