@@ -103,9 +103,9 @@ def attack(folder: Path, count: int, seed: int) -> None:
 
 
 @pytest.mark.timeout(90)
-def test_two_thousand_hostile_messages_cost_nothing(tmp_path: Path) -> None:
+def test_hundreds_of_hostile_messages_cost_nothing(tmp_path: Path) -> None:
     """Random, mutated, forged, truncated and oversized, at TCP ports and ipc sockets, by zmq and raw."""
-    attack(tmp_path, 2000, seed=1)
+    attack(tmp_path, 600, seed=1)
 
 
 @pytest.mark.stress

@@ -28,7 +28,7 @@ rate = {video_rate}
 
 [pilots.p1.streams.sleep]
 source = "wav:{wav}"
-rate = 5000
+rate = {wav_rate}
 """
 
 
@@ -53,8 +53,8 @@ def stored(recording: Path, stream: str, dataset: str) -> NDArray[np.generic]:
     return np.concatenate(found)
 
 
-def check_equal(folder: Path, name: str, video: Path, wav: Path, video_rate: str) -> None:
-    text = RIG.format(name=name, video=video, wav=wav, video_rate=video_rate)
+def check_equal(folder: Path, name: str, video: Path, wav: Path, *, wav_rate: str) -> None:
+    text = RIG.format(name=name, video=video, wav=wav, video_rate='"max"', wav_rate=wav_rate)
     with RunningRig(folder, text) as rig:
         result = rig.finish()
     assert 0 == rig.process.returncode, rig.said
@@ -75,19 +75,19 @@ def test_a_made_film_and_wave_are_stored_bit_equal(tmp_path: Path) -> None:
     video = make_video(tmp_path / "film.mp4", count=40)
     wav = a_wave(tmp_path / "wave.wav")
 
-    check_equal(tmp_path, "made", video, wav, '"max"')
+    check_equal(tmp_path, "made", video, wav, wav_rate="5000")
 
 
 def test_real_recordings_are_stored_bit_equal(tmp_path: Path) -> None:
-    """280 images of 1280x720 as fast as they can be decoded, and 79 500 samples of seven channels at 5 kHz."""
-    check_equal(tmp_path, "real", real_file("cockatoo_720p.mp4"), real_file("sleep_psg.wav"), '"max"')
+    """280 images of 1280x720 as fast as they can be decoded, and 79 500 samples of seven channels at 20 kHz."""
+    check_equal(tmp_path, "real", real_file("cockatoo_720p.mp4"), real_file("sleep_psg.wav"), wav_rate="20000")
 
 
 def test_the_chunk_on_disk_is_the_block_on_the_wire(tmp_path: Path) -> None:
     """What the Terminal's ring took from the network is what the file holds, byte for byte."""
     video = make_video(tmp_path / "film.mp4", count=40)
     wav = a_wave(tmp_path / "wave.wav")
-    text = RIG.format(name="chunks", video=video, wav=wav, video_rate="20")
+    text = RIG.format(name="chunks", video=video, wav=wav, video_rate="20", wav_rate="5000")
     payloads: dict[int, bytes] = {}
     with RunningRig(tmp_path, text) as rig:
         readers: list[BlobReader] = []

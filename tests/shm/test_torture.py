@@ -97,7 +97,7 @@ def torture(name: str, **options: Any) -> None:
 @pytest.mark.parametrize(("seed", "can_wait"), [(1, True), (2, False)])
 def test_processes_stopped_and_killed_at_random_harm_nobody(ring_name: str, seed: int, can_wait: bool) -> None:
     """No torn item, losses exact to the item, none for lossless readers of a writer that waits, no hang, no rest."""
-    torture(ring_name, seed=seed, seconds=6, can_wait=can_wait)
+    torture(ring_name, seed=seed, seconds=4, can_wait=can_wait)
 
 
 @pytest.mark.stress
