@@ -25,7 +25,7 @@ AT_ONCE = 500
 APART_S = 0.5
 """Each stream counts from its own START: how far streams may move against each other, seconds."""
 RUNS = [
-    pytest.param(4, ("mcap",), id="4s"),
+    pytest.param(4, ("mcap",), id="4s", marks=pytest.mark.stress),
     pytest.param(600, ("nwb", "mcap", "zarr"), id="600s", marks=[pytest.mark.stress, pytest.mark.timeout(3600)]),
 ]
 

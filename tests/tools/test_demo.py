@@ -18,6 +18,7 @@ def demo(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=90, check=False)
 
 
+@pytest.mark.stress  # the gate reads the demo's JSON itself
 def test_json_is_all_of_stdout(tmp_path: Path) -> None:
     """One object: where the recording is, where the page was, and an account of every stream that comes out even."""
     result = demo(tmp_path, "--json")
