@@ -1,7 +1,7 @@
 """A rig is recorded, exported, replayed and recorded anew: the same items again, at the same distances in time.
 
-`pytest -m stress tests/rigs/test_round_trip.py` does it with ten minutes and every format that holds all streams; the
-suite with four seconds and one of them.
+`pytest -m stress tests/rigs/test_round_trip.py` does it with four seconds, then with ten minutes and every format that
+holds all streams; of the suite, `test_replay` and `test_export` do the two halves.
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PIPELINE = str(Path(sys.executable).with_name("pipeline"))
 STREAMS = {"pilot1.cam0", "pilot1.host", "pilot2.probe"}
 
