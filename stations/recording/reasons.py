@@ -83,12 +83,8 @@ class Reasons:
 
     def of(self, first: int, end: int, otherwise: str = UNKNOWN) -> list[Gap]:
         """Return ``[first, end)`` piece by piece with its reasons; `otherwise` where nothing was told."""
-        low = bisect_right(self._ends, first)
-        met = []
-        for run in self._from(low):
-            if run.first >= end:
-                break
-            met.append(_run(max(first, run.first), min(end, run.end), run.reason))
+        low, high = bisect_right(self._ends, first), bisect_left(self._runs, end, key=_first)
+        met = [_run(max(first, run.first), min(end, run.end), run.reason) for run in self._runs[low:high]]
         return sorted([*met, *between(met, first, end, otherwise)])
 
     def __iter__(self) -> Iterator[Gap]:
@@ -96,10 +92,6 @@ class Reasons:
 
     def __repr__(self) -> str:
         return f"<Reasons {' '.join(f'{run.first}+{run.count} {run.reason}' for run in self._runs) or 'none'}>"
-
-    def _from(self, index: int) -> Iterator[Gap]:
-        for at in range(index, len(self._runs)):
-            yield self._runs[at]
 
 
 def explain(holes: Iterable[tuple[int, int]], told: Iterable[Gap], otherwise: str) -> list[Gap]:

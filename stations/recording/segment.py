@@ -43,7 +43,6 @@ class SegmentFile(GrowingFile):
 
     def __init__(self, path: Path, head: SegmentHead) -> None:
         self.head = head
-        self._end = head.first
         self._stored = Ranges()
         self._told = 0
         """How many runs of it were taken."""
@@ -55,7 +54,7 @@ class SegmentFile(GrowingFile):
     @property
     def end(self) -> int:
         """The sequence after the last stored item."""
-        return self._end
+        return self.head.first if self._stored.end is None else self._stored.end
 
     def can_follow(self, first: int) -> bool:
         """Tell whether a block that begins at a sequence may be the next."""
@@ -98,7 +97,6 @@ class SegmentFile(GrowingFile):
         self.began_ns = self.began_ns if self.items else header.time_ns
         self.bytes += header.payload_bytes
         self.items += header.count
-        self._end = header.end
         self.is_full = header.count < self.head.block_items
 
     def take_runs(self) -> list[tuple[int, int]]:
